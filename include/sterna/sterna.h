@@ -1,0 +1,14 @@
+/* All of the public API. */
+#ifndef STERNA_H
+#define STERNA_H
+
+#include "sterna/batch.h"
+#include "sterna/error.h"
+#include "sterna/ingest.h"
+#include "sterna/loader.h"
+#include "sterna/selection.h"
+#include "sterna/state.h"
+#include "sterna/store.h"
+#include "sterna/version.h"
+
+#endif
