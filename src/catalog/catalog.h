@@ -1,0 +1,90 @@
+/* The catalogue: all columns of all samples, in SQLite (DIR/catalog.sqlite).
+ *
+ * Tables (format version 1):
+ *   info(key TEXT PRIMARY KEY, value)             format, dataset_id (blob), created
+ *   field(number INTEGER PRIMARY KEY, name TEXT UNIQUE, kind TEXT)
+ *   class(label INTEGER PRIMARY KEY, name TEXT UNIQUE)
+ *   run(run INTEGER PRIMARY KEY, n_samples, source TEXT, finished_s)     committed runs only
+ *   sample(id BLOB PRIMARY KEY, run, path, label, class, split, width, height, channels, format,
+ *          FIELD_bytes ..., user columns ...)
+ * A run is one SQLite transaction, so a sample is listed when its run is committed and its bytes,
+ * synced before, are there. WAL while writing; back to a single file at the end, best effort.
+ * It knows nothing of LMDB. One connection, guarded by a mutex: any thread. */
+#ifndef STN_CATALOG_H
+#define STN_CATALOG_H
+
+#include "base/base.h"
+#include "sterna/selection.h"
+#include "sterna/store.h"
+
+struct stn_catalog;
+
+enum stn_catalog_mode { STN_CATALOG_READ, STN_CATALOG_READ_IMMUTABLE, STN_CATALOG_WRITE };
+
+/* Makes a new one with format version, data set id and creation time; leaves no half-made file. */
+int stn_catalog_create(const char *path, const uint8_t dataset_id[16], struct sterna_error *err);
+
+/* ENOTFOUND, EFORMAT (no SQLite file, not ours, newer: names both versions), EIO. */
+int stn_catalog_open(struct stn_catalog **out, const char *path, enum stn_catalog_mode mode,
+                     struct sterna_error *err);
+void stn_catalog_close(struct stn_catalog **c);
+
+const uint8_t *stn_catalog_dataset_id(const struct stn_catalog *c);
+/* n_samples, n_bytes, last_run, counts; leaves read_only alone. */
+int stn_catalog_info(struct stn_catalog *c, struct sterna_store_info *out,
+                     struct sterna_error *err);
+
+/* Fields by position (order of number); name stays valid as long as the catalogue. */
+int stn_catalog_field(struct stn_catalog *c, uint32_t i, struct sterna_field *out);
+
+int stn_catalog_classes(struct stn_catalog *c, int (*each)(void *, int64_t, const char *, uint64_t),
+                        void *ctx, struct sterna_error *err);
+int stn_catalog_columns(struct stn_catalog *c, int (*each)(void *, const char *, const char *),
+                        void *ctx, struct sterna_error *err);
+int stn_catalog_runs(struct stn_catalog *c, int (*each)(void *, const struct sterna_run *),
+                     void *ctx, struct sterna_error *err);
+
+/* ---- a run being written (one at a time; EBUSY if another process or handle has one) ---- */
+
+struct stn_cell {
+    const char *column; /* any of sample's columns but id and run */
+    struct sterna_value value;
+};
+
+struct stn_row {
+    uint8_t id[16];
+    const struct stn_cell *cells;
+    size_t n_cells;
+};
+
+int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
+                      struct sterna_error *err);
+/* Number of the field of that name, declared now if it is new. EMISMATCH: known as another kind. */
+int stn_catalog_declare_field(struct stn_catalog *c, const char *name, enum sterna_kind kind,
+                              uint32_t *number, struct sterna_error *err);
+/* A user column, made if it is new. EINVAL for a name that is reserved or no identifier
+ * ([A-Za-z_][A-Za-z0-9_]*, at most 63). */
+int stn_catalog_declare_column(struct stn_catalog *c, const char *name, struct sterna_error *err);
+/* Label of a class, appended if it is new. */
+int stn_catalog_declare_class(struct stn_catalog *c, const char *name, int64_t *label,
+                              struct sterna_error *err);
+/* 1 in *found if the sample is listed (in this run too). */
+int stn_catalog_has(struct stn_catalog *c, const uint8_t id[16], int *found,
+                    struct sterna_error *err);
+/* Adds a sample to the run; update sets the given cells of a listed one (with new_run: and moves it
+ * to this run, for replaced bytes); *changed (may be NULL): 1 if a value differs now. */
+int stn_catalog_insert(struct stn_catalog *c, const struct stn_row *row, struct sterna_error *err);
+int stn_catalog_update(struct stn_catalog *c, const struct stn_row *row, int new_run, int *changed,
+                       struct sterna_error *err);
+/* Commits the run, or (if no sample was added or changed) rolls back and gives *run = 0. */
+int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error *err);
+void stn_catalog_rollback(struct stn_catalog *c); /* no run open: does nothing */
+
+/* ---- reading rows ---- */
+
+/* sterna_query over this catalogue: read-only, deterministic functions, time limit. */
+int stn_catalog_query(struct stn_catalog *c, const struct sterna_query_options *options,
+                      int (*row)(void *, const char *const *, const struct sterna_value *, size_t),
+                      void *ctx, struct sterna_error *err);
+
+#endif

@@ -1,0 +1,71 @@
+/* The table that every store's reading side is: requests go in, answers come out of it at any time,
+ * in any order, on any thread.
+ *
+ * A *request* asks for some fields of one sample. It is named by a ticket, which is never used
+ * again. For each field the source calls stn_sink_place() as soon as it knows key, length and
+ * checksum; it gets the address where the bytes shall land, and puts them there. Then it calls
+ * stn_sink_complete() once for the ticket. A source must not touch the address after that.
+ *
+ * The sink defends itself: a ticket that was already completed, or is unknown, is STALE, and
+ * nothing lands. So a source (or the server behind it) may answer late, twice, wrongly or never. */
+#ifndef STN_SOURCE_H
+#define STN_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/base.h"
+
+#define STN_FIELDS_MAX 32 /* fields of one request */
+
+struct stn_request {
+    uint64_t ticket;
+    uint8_t id[16];
+    const uint8_t *fields; /* numbers of the fields asked for; valid until completion */
+    uint32_t n_fields;
+    uint64_t expected_bytes; /* of all fields together; 0: not known */
+};
+
+struct stn_sink;
+
+/* Field `part` (index into request.fields) of the sample with key `id` has `bytes` bytes with
+ * CRC-32C `crc`. *to is where they shall land.
+ *   OK         put `bytes` bytes at *to
+ *   EPROTO     the key is not the one asked for: complete with this code
+ *   EBUDGET    no room now: complete with this code; the loader asks again when there is room
+ *   ECANCELED  stale: nobody wants the answer; drop it (completing is allowed and ignored)
+ * Any thread. */
+int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part, const uint8_t id[16],
+                   uint64_t bytes, uint32_t crc, uint8_t **to);
+
+/* The answer is there: OK (fields never placed are null), ENOTFOUND (no such sample), or why not.
+ * Checksums are verified here, on the calling thread, while the bytes are in its cache.
+ * `why` (may be NULL) is copied: where and what, for the ledger. Any thread. */
+void stn_sink_complete(struct stn_sink *sink, uint64_t ticket, int code, const char *why);
+
+/* Wakes the loader for all completions so far. Call it after each chunk of them. Any thread. */
+void stn_sink_flush(struct stn_sink *sink);
+
+struct stn_source;
+struct stn_source_ops {
+    /* Takes all n requests (copying the records); called by one thread at a time. ENOMEM or
+     * another code if it took none. */
+    int (*submit)(struct stn_source *source, const struct stn_request *requests, size_t n);
+    /* The answer is no longer wanted: complete the ticket soon (ECANCELED, or as it comes). */
+    void (*cancel)(struct stn_source *source, uint64_t ticket);
+    /* Stops; after it returns nothing is called or written any more. Frees the source. */
+    void (*close)(struct stn_source *source);
+};
+
+struct stn_source {
+    const struct stn_source_ops *ops; /* implementers put this struct first in their own */
+    uint64_t ahead_bytes; /* bytes it can use in flight; the loader reads so far ahead, at most */
+    unsigned timeout_ms;  /* after which an unanswered request is asked again; 0: never */
+};
+
+/* What a store gives a loader: opens a source that answers to `sink`. */
+struct stn_source_options {
+    unsigned threads; /* 0: chosen by the source */
+};
+
+#endif

@@ -1,0 +1,29 @@
+/* What is behind a sterna_store handle. */
+#ifndef STN_STORE_H
+#define STN_STORE_H
+
+#include <sys/types.h>
+
+#include "catalog/catalog.h"
+#include "source/lmdb.h"
+#include "sterna/store.h"
+
+struct sterna_store {
+    _Atomic unsigned refs;
+    pid_t pid; /* of the process that opened it: a forked child is refused */
+    char *dir; /* the embedded store's directory */
+    int read_only;
+    struct stn_lmdb *lmdb;
+    struct stn_catalog *catalog; /* thread-safe */
+};
+
+sterna_store *stn_store_retain(sterna_store *store);
+
+/* EFORKED (with a message) in a child of the process that opened it. */
+int stn_store_check(const sterna_store *store, struct sterna_error *err);
+
+/* Opens the store's reading side. */
+int stn_store_source_open(struct stn_source **out, sterna_store *store, struct stn_sink *sink,
+                          const struct stn_source_options *options, struct sterna_error *err);
+
+#endif
