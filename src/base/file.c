@@ -82,7 +82,7 @@ int stn_new_file_open(struct stn_new_file *f, const char *path, struct sterna_er
     return rc;
 }
 
-static int sync_directory_of(const char *path) {
+int stn_sync_directory_of(const char *path) {
     char *dir = strdup(path);
     if (!dir) return STERNA_ENOMEM;
     char *slash = strrchr(dir, '/');
@@ -103,7 +103,7 @@ int stn_new_file_commit(struct stn_new_file *f, struct sterna_error *err) {
         rc = stn_fail_sys(err, STERNA_EIO, "%s: cannot be written", f->path);
     } else {
         f->temporary[0] = '\0'; /* it is `path` now: nothing to remove */
-        rc = sync_directory_of(f->path);
+        rc = stn_sync_directory_of(f->path);
         if (rc < 0) stn_fail_sys(err, rc, "%s: directory cannot be synced", f->path);
     }
     stn_new_file_close(f);

@@ -15,6 +15,9 @@ char *stn_path_join(const char *dir, const char *name);
 int stn_pread_all(int fd, void *buf, size_t bytes, off_t offset);
 int stn_write_all(int fd, const void *buf, size_t bytes);
 
+/* Makes a new, renamed or removed name durable: syncs the directory that `path` is in. */
+int stn_sync_directory_of(const char *path);
+
 /* Reads a file of at most max_bytes; *data is malloc'ed. ENOTFOUND, EFORMAT (too large), EIO. */
 int stn_file_read(const char *path, size_t max_bytes, void **data, size_t *bytes,
                   struct sterna_error *err);
