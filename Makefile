@@ -1,3 +1,26 @@
+# sterna's front door. Each target is one line over CMake or a script in tools/, where the work is.
 BUILD ?= build
-all: ; @cmake -S . -B $(BUILD) >/dev/null && cmake --build $(BUILD) -j
-.PHONY: all
+PREFIX ?= /usr/local
+
+all: ## build the library, the command and the tests into build/
+	@tools/build $(BUILD)
+check: ## install what is missing, build and run all tests, also with ASan+UBSan and TSan
+	@tools/check
+asan: ## build and run the tests with AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/check asan
+tsan: ## build and run the tests with ThreadSanitizer
+	@tools/check tsan
+lint: ## does the source have the house format?
+	@tools/format --check
+format: ## give the source the house format
+	@tools/format
+install: all ## install into PREFIX (/usr/local), below DESTDIR if that is set
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+setup: ## only install what building, testing and the demo need
+	@tools/setup build test demo
+clean: ## remove what was built (build/ and its sanitizer siblings, with the demo's store)
+	@rm -rf $(BUILD) build-asan build-tsan
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: all check asan tsan lint format install setup clean help
