@@ -20,9 +20,11 @@ static inline struct stn_philox stn_philox4x32(struct stn_philox ctr, uint32_t k
     return ctr;
 }
 
+__extension__ typedef unsigned __int128 stn_u128;
+
 /* A number in [0, n) from 64 random bits; the bias is below n / 2^64. */
 static inline uint64_t stn_bounded(uint64_t random, uint64_t n) {
-    return (uint64_t)(((unsigned __int128)random * n) >> 64);
+    return (uint64_t)(((stn_u128)random * n) >> 64);
 }
 
 #endif

@@ -1,0 +1,149 @@
+/* What is behind a sterna_loader handle. Only src/loader*.c know it. */
+#ifndef STN_LOADER_H
+#define STN_LOADER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "base/waker.h"
+#include "batch/batch.h"
+#include "request/epoch.h"
+#include "request/retry.h"
+#include "slot/sink.h"
+#include "sterna/loader.h"
+
+#define STN_EPOCHS_AHEAD 4 /* epochs under way at once: small data sets are read over borders */
+#define STN_EXCEPTIONS_MAX 1000
+
+/* A row of the plan on its way from being asked for to being composed into a batch. */
+struct stn_item {
+    enum { ITEM_OPEN, ITEM_WAITING, ITEM_STARVED, ITEM_ASKED, ITEM_LANDED, ITEM_FAILED } status;
+    uint64_t row, index; /* of the plan; of the selection */
+    int own;             /* 0: fills a batch that has no row of this rank */
+    struct stn_epoch *epoch;
+    sterna_batch *batch; /* strict: the batch it belongs to; NULL in arrival order */
+    uint32_t batch_row;
+    uint64_t ahead_bytes; /* what it counts for in the look-ahead */
+    unsigned attempts;
+    uint64_t retry_ns;          /* waiting: when to ask again */
+    uint64_t wanted_bytes;      /* starved: of the part that found no room */
+    int unprepared;             /* its prepared place was lost to an answer that may still come */
+    struct stn_slot *slot;      /* asked */
+    struct stn_extent *extents; /* landed; n_fields */
+    int code;                   /* failed */
+    char *why;
+    struct stn_item *next;    /* in one of the lists */
+    struct stn_item *sibling; /* strict: next row of its batch */
+};
+
+struct stn_list {
+    struct stn_item *first, **end;
+    size_t n;
+};
+
+struct stn_loader_env { /* what a loader stands on; tests give their own clock and source */
+    struct stn_clock *clock;
+    int stepped; /* no thread: the owner calls stn_loader_step() */
+    int (*open_source)(void *ctx, struct stn_source **out, struct stn_sink *sink,
+                       const struct stn_source_options *options, struct sterna_error *err);
+    void *ctx;
+    const struct sterna_field *fields; /* all fields of the store, as in its selections */
+    uint32_t n_fields;
+};
+
+struct sterna_loader {
+    /* set once */
+    struct stn_loader_env env;
+    sterna_store *store; /* a reference; NULL in tests */
+    sterna_selection *selection;
+    struct sterna_selection_info info;
+    struct stn_schema *schema;
+    uint32_t field_at[32];                /* field f of the schema is this one in the selection */
+    struct sterna_loader_options options; /* pointers in it are not kept */
+    struct stn_retry retry;
+    uint64_t budget_bytes, escrow_bytes;
+    uint64_t timeout_ns;      /* of a request; 0: none */
+    uint64_t ahead_max_bytes; /* look-ahead: in flight, landed and composed, not handed out */
+    uint64_t steps_per_epoch;
+    pid_t pid;
+    uint64_t opened_ns;
+    struct stn_pool *pool;
+    struct stn_sink sink;
+    struct stn_source *source;
+    struct stn_waker waker; /* the loader thread sleeps here */
+    pthread_t thread;
+    int has_thread;
+    int ready_fd;                              /* eventfd */
+    atomic_int canceled, wants_room, released; /* released: memory came back during this turn */
+
+    /* guarded by lock */
+    pthread_mutex_t lock;
+    pthread_cond_t ready_changed;
+    struct stn_epoch epochs[STN_EPOCHS_AHEAD]; /* a ring */
+    uint64_t first_epoch, n_epochs;            /* numbers under way: first .. first + n - 1 */
+    uint64_t end_epoch;                        /* UINT64_MAX: endless */
+    struct stn_item *items, *free_items;
+    struct stn_extent *item_extents;
+    uint32_t n_items;
+    struct stn_list open;    /* to be asked for, in order */
+    struct stn_list waiting; /* for their next attempt */
+    struct stn_list starved; /* for memory */
+    struct stn_list
+        arrived[STN_EPOCHS_AHEAD]; /* arrival order: landed, by ring place of the epoch */
+    struct stn_slot *oldest_slot, *newest_slot; /* in flight, by time of sending */
+    sterna_batch *pending;                      /* strict: planned, has no memory yet */
+    struct stn_list pending_items;
+    sterna_batch *building, **building_end; /* strict: asked for, not complete */
+    sterna_batch *ready, **ready_end;
+    uint64_t ahead_bytes;
+    double typical_bytes; /* high quantile of lengths, where they are not known */
+    int ended, no_room, stopping;
+    int announced;               /* ready_fd is readable */
+    struct sterna_error failure; /* final */
+    uint8_t *state;              /* of the last batch handed out */
+    size_t state_bytes;
+    struct sterna_stats stats;
+    struct sterna_exception *exceptions; /* a ring */
+    uint64_t n_exceptions;
+    int n_consumers_waiting;
+    enum sterna_stall cause;
+    uint64_t stall_mark_ns;
+    uint64_t wake_ns;
+};
+
+/* Opens a loader on an environment of the caller's. */
+int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
+                    sterna_selection *selection, const struct sterna_loader_options *options,
+                    struct sterna_error *err);
+
+/* One turn of the loader's work; returns when the next one is due (UINT64_MAX: when woken). */
+uint64_t stn_loader_step(sterna_loader *loader);
+
+/* ---- between src/loader*.c ---- */
+
+void stn_list_init(struct stn_list *list);
+void stn_list_append(struct stn_list *list, struct stn_item *item);
+void stn_list_prepend(struct stn_list *list, struct stn_item *item);
+struct stn_item *stn_list_take(struct stn_list *list); /* the first, or NULL */
+
+/* Bytes of one field of a sample as the selection knows them, STERNA_LENGTH_NULL or _UNKNOWN. */
+uint32_t stn_loader_length(const sterna_loader *l, uint32_t field, uint64_t index);
+/* Bytes all its fields take, each aligned; what is typical for those not known. */
+uint64_t stn_loader_sample_bytes(const sterna_loader *l, uint64_t index);
+
+/* loader_collate.c: rows (linked by sibling, or by next in arrival order) become the batch's rows;
+ * their epoch has one step more. The items are free afterwards. */
+void stn_loader_collate(sterna_loader *l, sterna_batch *b, struct stn_item *items, int by_arrival);
+
+/* A turn, under the lock; time that consumers waited goes to its cause. */
+void stn_loader_turn(sterna_loader *l);
+void stn_loader_account_stall(sterna_loader *l, uint64_t now_ns);
+
+/* The last failure there can be: every later next() returns it. */
+void stn_loader_fail(sterna_loader *l, int code, const char *message);
+void stn_loader_free_item(sterna_loader *l, struct stn_item *item);
+int stn_loader_begin_epoch(sterna_loader *l); /* 0: none is left, or the ring is full */
+void *stn_loader_run(void *loader);           /* the loader thread */
+
+#endif

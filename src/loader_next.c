@@ -1,0 +1,159 @@
+/* The consumer's side of a loader: next, state, statistics, cancel. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "loader.h"
+
+#define CANCEL_POLL_NS (100 * STN_NS_PER_MS) /* a signal handler cannot wake a condition variable  \
+                                              */
+
+static int check_process(const sterna_loader *l, struct sterna_error *err) {
+    if (l->pid == getpid()) return STERNA_OK;
+    return stn_fail(
+        err, STERNA_EFORKED,
+        "this loader was opened by process %ld, before a fork: open store and loader again "
+        "in the child",
+        (long)l->pid);
+}
+
+static int fail_no_room(sterna_loader *l, struct sterna_error *err) {
+    struct stn_pool_stats pool;
+    stn_pool_stats(l->pool, &pool);
+    uint64_t leases = stn_pool_leases(l->pool);
+    if (leases > 0)
+        return stn_fail(
+            err, STERNA_EBUDGET,
+            "%llu batches held: they take %llu of the budget of %llu bytes; release some, or "
+            "raise the memory budget",
+            (unsigned long long)leases, (unsigned long long)pool.used_bytes,
+            (unsigned long long)l->budget_bytes);
+    return stn_fail(
+        err, STERNA_EBUDGET,
+        "no room for the next batch in the budget of %llu bytes: raise the memory budget",
+        (unsigned long long)l->budget_bytes);
+}
+
+/* The first ready batch becomes the consumer's. */
+static int hand_out(sterna_loader *l, sterna_batch **out, struct sterna_error *err) {
+    sterna_batch *b = l->ready;
+    if (b->code) {
+        stn_loader_fail(l, b->code, b->message ? b->message : sterna_strerror(b->code));
+        return stn_fail(err, l->failure.code, "%s", l->failure.message);
+    }
+    uint8_t *state = realloc(l->state, b->state_bytes);
+    if (!state) return stn_fail_memory(err, "a state");
+    l->state = memcpy(state, b->state, b->state_bytes);
+    l->state_bytes = b->state_bytes;
+    l->ready = b->next;
+    if (!l->ready) l->ready_end = &l->ready;
+    l->ahead_bytes -= b->ahead_bytes;
+    l->stats.batches++;
+    for (uint32_t i = 0; i < b->info.n_rows; i++) l->stats.samples += b->valid[i] && !b->errors[i];
+    l->stats.padded += b->info.n_rows - b->n_items;
+    l->stats.bytes += b->info.n_bytes;
+    stn_batch_lease(b);
+    *out = b;
+    return STERNA_OK;
+}
+
+/* What can be said at once: a batch, the end, a failure; AGAIN: nothing yet. */
+static int take_ready(sterna_loader *l, sterna_batch **out, struct sterna_error *err) {
+    if (atomic_load(&l->canceled)) return stn_fail(err, STERNA_ECANCELED, "cancelled");
+    if (l->failure.code) return stn_fail(err, l->failure.code, "%s", l->failure.message);
+    if (l->ready) return hand_out(l, out, err);
+    if (l->ended) return STERNA_END;
+    if (l->no_room) { /* look again: memory may have come back since */
+        stn_loader_turn(l);
+        if (l->no_room) return fail_no_room(l, err);
+        if (l->ready) return hand_out(l, out, err);
+    }
+    return STERNA_AGAIN;
+}
+
+static void wait_ready(sterna_loader *l, uint64_t until_ns) {
+    uint64_t now_ns = stn_now(l->env.clock);
+    until_ns = STN_MIN(until_ns, now_ns + CANCEL_POLL_NS);
+    struct timespec until = {(time_t)(until_ns / STN_NS_PER_S), (long)(until_ns % STN_NS_PER_S)};
+    stn_loader_account_stall(l, now_ns);
+    l->n_consumers_waiting++;
+    pthread_cond_timedwait(&l->ready_changed, &l->lock, &until);
+    stn_loader_account_stall(l, stn_now(l->env.clock));
+    l->n_consumers_waiting--;
+}
+
+/* Keeps the descriptor readable exactly while there is something to say. */
+static void quiet(sterna_loader *l) {
+    uint64_t count;
+    int readable = l->ready || l->ended || l->no_room || l->failure.code;
+    if (l->announced && !readable) l->announced = read(l->ready_fd, &count, sizeof count) < 0;
+}
+
+int sterna_loader_next(sterna_loader *l, sterna_batch **out, int timeout_ms,
+                       struct sterna_error *err) {
+    stn_error_clear(err);
+    *out = NULL;
+    int rc = check_process(l, err);
+    if (rc < 0) return rc;
+    uint64_t now_ns = stn_now(l->env.clock);
+    uint64_t until_ns = timeout_ms < 0 ? UINT64_MAX : now_ns + (uint64_t)timeout_ms * STN_NS_PER_MS;
+    pthread_mutex_lock(&l->lock);
+    while ((rc = take_ready(l, out, err)) == STERNA_AGAIN && stn_now(l->env.clock) < until_ns)
+        wait_ready(l, until_ns);
+    quiet(l);
+    pthread_mutex_unlock(&l->lock);
+    if (rc == STERNA_OK) stn_waker_wake(&l->waker); /* there is room to read further ahead */
+    return rc;
+}
+
+int sterna_loader_fd(sterna_loader *l) { return l->ready_fd; }
+
+int sterna_loader_state(sterna_loader *l, void *buf, size_t cap, size_t *size) {
+    int rc = STERNA_EINVAL;
+    pthread_mutex_lock(&l->lock);
+    *size = l->state_bytes;
+    if (cap >= l->state_bytes) {
+        memcpy(buf, l->state, l->state_bytes);
+        rc = STERNA_OK;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return rc;
+}
+
+uint64_t sterna_loader_steps(const sterna_loader *l) { return l->steps_per_epoch; }
+
+void sterna_loader_stats(sterna_loader *l, struct sterna_stats *out) {
+    struct stn_pool_stats pool;
+    pthread_mutex_lock(&l->lock);
+    stn_loader_account_stall(l, stn_now(l->env.clock));
+    *out = l->stats;
+    pthread_mutex_unlock(&l->lock);
+    stn_pool_stats(l->pool, &pool);
+    out->late = atomic_load(&l->sink.late);
+    out->misrouted = atomic_load(&l->sink.misrouted);
+    out->corrupt = atomic_load(&l->sink.corrupt);
+    out->copied_bytes = stn_pool_copied_bytes(l->pool);
+    out->memory_bytes = pool.held_bytes;
+    out->memory_bytes_max = pool.held_bytes_max;
+    out->memory_budget_bytes = l->budget_bytes;
+    out->leases = stn_pool_leases(l->pool);
+    out->allocations = pool.allocations;
+}
+
+size_t sterna_loader_exceptions(sterna_loader *l, struct sterna_exception *out, size_t cap) {
+    pthread_mutex_lock(&l->lock);
+    uint64_t n = STN_MIN(l->n_exceptions, (uint64_t)STN_MIN(cap, (size_t)STN_EXCEPTIONS_MAX));
+    for (uint64_t i = 0; i < n; i++)
+        out[i] = l->exceptions[(l->n_exceptions - n + i) % STN_EXCEPTIONS_MAX];
+    pthread_mutex_unlock(&l->lock);
+    return (size_t)n;
+}
+
+void sterna_loader_cancel(sterna_loader *l) {
+    uint64_t one = 1;
+    int saved = errno; /* this may run in a signal handler */
+    atomic_store(&l->canceled, 1);
+    if (write(l->ready_fd, &one, sizeof one) < 0) errno = saved;
+}

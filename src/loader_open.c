@@ -1,0 +1,496 @@
+/* Opening and closing a loader: options, budget, where to begin, memory. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/machine.h"
+#include "loader.h"
+#include "store.h"
+
+#define ITEMS_MAX 65536
+#define BATCHES_AHEAD 2 /* composed or landed, besides what the source has in flight */
+
+void sterna_loader_options_init(struct sterna_loader_options *o) {
+    *o = (struct sterna_loader_options){.struct_size = sizeof *o,
+                                        .batch_size = 256,
+                                        .epochs = 1,
+                                        .shuffle = 1,
+                                        .world_size = 1,
+                                        .max_errors = 100};
+}
+
+static int check_options(const struct sterna_loader_options *o, struct sterna_error *err) {
+    if (o->struct_size != sizeof *o)
+        return stn_fail(err, STERNA_EINVAL,
+                        "loader options: struct_size is %zu, not %zu: call "
+                        "sterna_loader_options_init() first",
+                        o->struct_size, sizeof *o);
+    if (o->batch_size == 0) return stn_fail(err, STERNA_EINVAL, "batch size must be at least 1");
+    if (o->batch_size > (1U << 24))
+        return stn_fail(err, STERNA_EINVAL, "batch size %u is over 16777216", o->batch_size);
+    if (o->world_size == 0 || o->rank >= o->world_size)
+        return stn_fail(err, STERNA_EINVAL, "rank %u of %u: ranks count from 0 to world size - 1",
+                        o->rank, o->world_size);
+    if (o->order > STERNA_ORDER_ARRIVAL || o->uneven > STERNA_UNEVEN_EXACT ||
+        o->on_error > STERNA_ON_ERROR_MASK)
+        return stn_fail(err, STERNA_EINVAL, "order, uneven or on_error has an unknown value");
+    if (o->order == STERNA_ORDER_ARRIVAL && o->batch_size > STN_WINDOW_ROWS)
+        return stn_fail(err, STERNA_EINVAL,
+                        "batch size %u is over the window of %d in arrival order", o->batch_size,
+                        STN_WINDOW_ROWS);
+    return STERNA_OK;
+}
+
+/* ---- lengths and the budget ---- */
+
+uint32_t stn_loader_length(const sterna_loader *l, uint32_t field, uint64_t index) {
+    return sterna_selection_lengths(l->selection, l->field_at[field])[index];
+}
+
+uint64_t stn_loader_sample_bytes(const sterna_loader *l, uint64_t index) {
+    uint64_t sum = 0;
+    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
+        uint32_t bytes = stn_loader_length(l, f, index);
+        if (bytes == STERNA_LENGTH_UNKNOWN)
+            sum += stn_align_up((uint64_t)l->typical_bytes);
+        else if (bytes != STERNA_LENGTH_NULL)
+            sum += stn_align_up(bytes);
+    }
+    return sum;
+}
+
+/* What a sample takes of the budget when its fields have blocks of their own. */
+static uint64_t blocks_bytes(const sterna_loader *l, uint64_t index) {
+    uint64_t sum = 0;
+    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
+        uint32_t bytes = stn_loader_length(l, f, index);
+        if (bytes == STERNA_LENGTH_UNKNOWN)
+            sum += stn_pool_class_bytes((uint64_t)l->typical_bytes);
+        else if (bytes != STERNA_LENGTH_NULL)
+            sum += stn_pool_class_bytes(bytes);
+    }
+    return sum;
+}
+
+/* Sum of the k largest values seen: a heap of k with the smallest on top. */
+struct largest {
+    uint64_t *heap, sum;
+    size_t k, n;
+};
+
+static void sift_down(struct largest *t, size_t i) {
+    for (size_t child; (child = 2 * i + 1) < t->n; i = child) {
+        if (child + 1 < t->n && t->heap[child + 1] < t->heap[child]) child++;
+        if (t->heap[i] <= t->heap[child]) return;
+        uint64_t swap = t->heap[i];
+        t->heap[i] = t->heap[child];
+        t->heap[child] = swap;
+    }
+}
+
+static void add_value(struct largest *t, uint64_t value) {
+    if (t->n < t->k) {
+        t->heap[t->n++] = value;
+        t->sum += value;
+        if (t->n == t->k)
+            for (size_t i = t->n / 2; i-- > 0;) sift_down(t, i);
+    } else if (value > t->heap[0]) {
+        t->sum += value - t->heap[0];
+        t->heap[0] = value;
+        sift_down(t, 0);
+    }
+}
+
+/* The smallest budget with which any batch of the plan can be composed: the worst batch and, as
+ * escrow, the largest sample. */
+static int smallest_budget(sterna_loader *l, uint64_t *bytes, struct sterna_error *err) {
+    struct largest t = {.k = (size_t)STN_MIN(l->info.n, (uint64_t)l->options.batch_size)};
+    t.heap = stn_array(t.k, sizeof *t.heap);
+    if (!t.heap) return stn_fail_memory(err, "lengths");
+    int in_run = l->options.order == STERNA_ORDER_STRICT;
+    for (uint64_t i = 0; t.k > 0 && i < l->info.n; i++)
+        add_value(&t, in_run ? stn_loader_sample_bytes(l, i) : blocks_bytes(l, i));
+    *bytes = (in_run ? stn_pool_class_bytes(t.sum) : t.sum) + l->escrow_bytes;
+    free(t.heap);
+    return STERNA_OK;
+}
+
+static int set_budget(sterna_loader *l, struct sterna_error *err) {
+    uint64_t max_sample = 0, smallest = 0;
+    for (uint64_t i = 0; i < l->info.n; i++) max_sample = STN_MAX(max_sample, blocks_bytes(l, i));
+    l->escrow_bytes = max_sample;
+    l->budget_bytes = l->options.memory_bytes ? l->options.memory_bytes
+                                              : stn_memory_limit() / 4 / stn_local_ranks();
+    /* The cheap bound first: it nearly always suffices. */
+    uint64_t bound;
+    if (!__builtin_mul_overflow(max_sample, (uint64_t)l->options.batch_size + 2, &bound) &&
+        bound <= l->budget_bytes)
+        return STERNA_OK;
+    int rc = smallest_budget(l, &smallest, err);
+    if (rc == STERNA_OK && smallest > l->budget_bytes)
+        rc = stn_fail(
+            err, STERNA_EBUDGET,
+            "a memory budget of %llu bytes is too small for batches of %u: the smallest that "
+            "works is %llu",
+            (unsigned long long)l->budget_bytes, l->options.batch_size,
+            (unsigned long long)smallest);
+    return rc;
+}
+
+/* ---- fields ---- */
+
+static int add_field(sterna_loader *l, const char *name, struct sterna_error *err) {
+    struct stn_schema *schema = l->schema;
+    for (uint32_t i = 0; i < l->env.n_fields; i++) {
+        const struct sterna_field *field = &l->env.fields[i];
+        if (strcmp(field->name, name) != 0) continue;
+        for (uint32_t f = 0; f < schema->n_fields; f++)
+            if (l->field_at[f] == i)
+                return stn_fail(err, STERNA_EINVAL, "field '%s' is named twice", name);
+        uint32_t f = schema->n_fields++;
+        schema->numbers[f] = (uint8_t)field->number;
+        schema->kinds[f] = field->kind;
+        snprintf(schema->names[f], sizeof schema->names[f], "%s", name);
+        l->field_at[f] = i;
+        return STERNA_OK;
+    }
+    return stn_fail(err, STERNA_ENOTFOUND, "the store has no field '%s'", name);
+}
+
+static int set_fields(sterna_loader *l, const struct sterna_loader_options *o,
+                      struct sterna_error *err) {
+    size_t n = o->fields ? o->n_fields : l->env.n_fields;
+    l->schema = calloc(1, sizeof *l->schema);
+    if (!l->schema) return stn_fail_memory(err, "fields");
+    atomic_init(&l->schema->refs, 1);
+    if (l->info.n > 0 && l->env.n_fields != l->info.n_fields &&
+        l->info.n_fields < l->env.n_fields && !o->fields)
+        n = l->info.n_fields; /* the selection is older than the newest fields */
+    if (n == 0 || n > STN_FIELDS_MAX)
+        return stn_fail(err, STERNA_EINVAL, "%zu fields: 1 to %d can be read", n, STN_FIELDS_MAX);
+    int rc = STERNA_OK;
+    for (size_t i = 0; i < n && rc == STERNA_OK; i++)
+        rc = add_field(l, o->fields ? o->fields[i] : l->env.fields[i].name, err);
+    for (uint32_t f = 0; f < l->schema->n_fields && rc == STERNA_OK; f++)
+        if (l->field_at[f] >= l->info.n_fields)
+            rc = stn_fail(err, STERNA_EMISMATCH,
+                          "field '%s' is newer than the selection: make the selection again",
+                          l->schema->names[f]);
+    return rc;
+}
+
+/* ---- where to begin ---- */
+
+static void hash_text(const uint8_t *hash, char text[17]) {
+    for (int i = 0; i < 8; i++) snprintf(text + 2 * i, 3, "%02x", hash[i]);
+}
+
+static int check_hash(const uint8_t *want, const uint8_t *have, const char *whose,
+                      struct sterna_error *err) {
+    char wanted[17], found[17];
+    if (memcmp(want, have, STERNA_HASH_BYTES) == 0) return STERNA_OK;
+    hash_text(want, wanted);
+    hash_text(have, found);
+    return stn_fail(err, STERNA_EMISMATCH, "%s is of selection %s..., this is selection %s...",
+                    whose, wanted, found);
+}
+
+static int same_dataset(const uint8_t *selection, const uint8_t *store, struct sterna_error *err) {
+    char selected[STERNA_ID_TEXT_BYTES], stored[STERNA_ID_TEXT_BYTES];
+    if (memcmp(selection, store, STERNA_ID_BYTES) == 0) return STERNA_OK;
+    sterna_id_format(selection, selected);
+    sterna_id_format(store, stored);
+    return stn_fail(err, STERNA_EMISMATCH, "the selection is of data set %s, the store has %s",
+                    selected, stored);
+}
+
+static struct stn_state fresh_state(const sterna_loader *l, uint64_t epoch) {
+    const struct sterna_loader_options *o = &l->options;
+    struct stn_state s = {.seed = o->seed,
+                          .epoch = epoch,
+                          .n = l->info.n,
+                          .shuffle = o->shuffle,
+                          .order = o->order,
+                          .uneven = o->uneven,
+                          .batch_size = o->batch_size,
+                          .rank = o->rank,
+                          .world_size = o->world_size};
+    memcpy(s.selection_hash, l->info.hash, sizeof s.selection_hash);
+    return s;
+}
+
+static int same_part(const struct stn_state *s, const struct sterna_loader_options *o) {
+    return s->world_size == o->world_size && s->rank == o->rank && s->batch_size == o->batch_size &&
+           s->uneven == o->uneven;
+}
+
+/* The state to go on from, for this rank of this world. Seed and shuffle are the state's. */
+static int resume(sterna_loader *l, const struct sterna_loader_options *o, struct stn_state *s,
+                  struct sterna_error *err) {
+    struct stn_state saved, merged;
+    int rc = stn_state_decode(&saved, o->state, o->state_bytes, err);
+    if (rc < 0) return rc;
+    rc = check_hash(saved.selection_hash, l->info.hash, "the state", err);
+    if (rc == STERNA_OK && saved.n != l->info.n)
+        rc = stn_fail(err, STERNA_EMISMATCH, "the state is of %llu samples, the selection has %llu",
+                      (unsigned long long)saved.n, (unsigned long long)l->info.n);
+    l->options.seed = saved.seed;
+    l->options.shuffle = saved.shuffle;
+    *s = fresh_state(l, saved.epoch);
+    if (rc < 0) {
+        stn_state_fini(&saved);
+    } else if (stn_state_finished(&saved)) {
+        s->epoch++;
+        stn_state_fini(&saved);
+    } else if (same_part(&saved, o)) {
+        *s = saved;
+        s->order = o->order;
+    } else { /* another world or batch size: what remains is numbered anew */
+        rc = stn_state_merge(&merged, &saved, 1, err);
+        s->epoch = merged.epoch;
+        s->base = merged.base;
+        s->base_step = merged.base_step;
+        s->holes = merged.holes;
+        stn_state_fini(&saved);
+    }
+    return rc;
+}
+
+int stn_loader_begin_epoch(sterna_loader *l) {
+    uint64_t number = l->first_epoch + l->n_epochs;
+    if (l->n_epochs == STN_EPOCHS_AHEAD || number >= l->end_epoch) return 0;
+    if (l->steps_per_epoch == 0) { /* no epoch has a batch: that is the end */
+        l->end_epoch = number;
+        return 0;
+    }
+    struct stn_state state = fresh_state(l, number);
+    stn_epoch_init(&l->epochs[number % STN_EPOCHS_AHEAD], &state);
+    l->n_epochs++;
+    return 1;
+}
+
+static int set_start(sterna_loader *l, const struct sterna_loader_options *o,
+                     struct sterna_error *err) {
+    struct stn_state state = fresh_state(l, o->epoch);
+    struct stn_plan plan;
+    stn_state_plan(&state, &plan);
+    l->steps_per_epoch = plan.n_steps;
+    int rc = o->state ? resume(l, o, &state, err) : STERNA_OK;
+    if (rc < 0) return rc;
+    l->state_bytes = stn_state_encode(&state, NULL, 0);
+    l->state = malloc(l->state_bytes);
+    if (!l->state) {
+        stn_state_fini(&state);
+        return stn_fail_memory(err, "a state");
+    }
+    stn_state_encode(&state, l->state, l->state_bytes);
+    l->first_epoch = state.epoch;
+    l->end_epoch = o->epochs == 0 || o->epochs > UINT64_MAX - state.epoch ? UINT64_MAX
+                                                                          : state.epoch + o->epochs;
+    if (l->steps_per_epoch > 0 && l->first_epoch < l->end_epoch) {
+        stn_epoch_init(&l->epochs[state.epoch % STN_EPOCHS_AHEAD], &state);
+        l->n_epochs = 1;
+    }
+    stn_state_fini(&state);
+    return STERNA_OK;
+}
+
+/* ---- memory ---- */
+
+void stn_loader_free_item(sterna_loader *l, struct stn_item *item) {
+    free(item->why);
+    item->why = NULL;
+    item->status = ITEM_OPEN;
+    item->epoch = NULL;
+    item->next = l->free_items;
+    l->free_items = item;
+}
+
+static void wake_loader(void *loader) { stn_waker_wake(&((sterna_loader *)loader)->waker); }
+
+static void on_release(void *loader) {
+    sterna_loader *l = loader;
+    atomic_store(&l->released, 1);
+    if (atomic_load(&l->wants_room)) stn_waker_wake(&l->waker);
+}
+
+static int make_items(sterna_loader *l, struct sterna_error *err) {
+    uint64_t mean = l->info.n && l->info.n_bytes ? l->info.n_bytes / l->info.n : 65536;
+    mean = STN_MAX(mean, 512);
+    uint64_t batch_bytes = mean * l->options.batch_size;
+    l->ahead_max_bytes = l->source->ahead_bytes + BATCHES_AHEAD * batch_bytes;
+    uint64_t n = l->ahead_max_bytes / mean + l->options.batch_size;
+    l->n_items =
+        (uint32_t)STN_MIN(STN_MAX(n, 2 * (uint64_t)l->options.batch_size),
+                          STN_MAX((uint64_t)ITEMS_MAX, 4 * (uint64_t)l->options.batch_size));
+    l->items = stn_array(l->n_items, sizeof *l->items);
+    l->item_extents = stn_array((size_t)l->n_items * l->schema->n_fields, sizeof *l->item_extents);
+    l->exceptions = stn_array(STN_EXCEPTIONS_MAX, sizeof *l->exceptions);
+    if (!l->items || !l->item_extents || !l->exceptions) return stn_fail_memory(err, "the loader");
+    /* Requests on their way, and as many again whose answers nobody waits for any more. */
+    if (stn_sink_init(&l->sink, 2 * l->n_items, l->schema->n_fields, l->pool, wake_loader, l) < 0)
+        return stn_fail_memory(err, "requests");
+    for (uint32_t i = l->n_items; i-- > 0;) {
+        l->items[i].extents = l->item_extents + (size_t)i * l->schema->n_fields;
+        l->items[i].next = l->free_items;
+        l->free_items = &l->items[i];
+    }
+    return STERNA_OK;
+}
+
+static int open_source(sterna_loader *l, struct sterna_error *err) {
+    if (stn_pool_open(&l->pool, l->budget_bytes, l->options.allocator, on_release, l) < 0)
+        return stn_fail_memory(err, "the pool");
+    struct stn_source_options options = {.threads = l->options.threads};
+    int rc = l->env.open_source(l->env.ctx, &l->source, &l->sink, &options, err);
+    if (rc < 0) return rc;
+    unsigned timeout_ms =
+        l->options.request_timeout_ms ? l->options.request_timeout_ms : l->source->timeout_ms;
+    l->timeout_ns = timeout_ms * STN_NS_PER_MS;
+    return STERNA_OK;
+}
+
+static int init_locks(sterna_loader *l, struct sterna_error *err) {
+    l->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->ready_fd < 0) return stn_fail_sys(err, STERNA_EIO, "no event descriptor");
+    if (stn_waker_init(&l->waker) < 0 || stn_cond_init_monotonic(&l->ready_changed))
+        return stn_fail_memory(err, "locks");
+    pthread_mutex_init(&l->lock, NULL);
+    return STERNA_OK;
+}
+
+static void init_lists(sterna_loader *l) {
+    stn_list_init(&l->open);
+    stn_list_init(&l->waiting);
+    stn_list_init(&l->starved);
+    stn_list_init(&l->pending_items);
+    for (size_t i = 0; i < STN_EPOCHS_AHEAD; i++) stn_list_init(&l->arrived[i]);
+    l->building_end = &l->building;
+    l->ready_end = &l->ready;
+}
+
+static int start(sterna_loader *l, struct sterna_error *err) {
+    if (l->env.stepped) return STERNA_OK;
+    if (pthread_create(&l->thread, NULL, stn_loader_run, l) != 0)
+        return stn_fail(err, STERNA_ENOMEM, "no thread for the loader");
+    l->has_thread = 1;
+    return STERNA_OK;
+}
+
+int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
+                    sterna_selection *selection, const struct sterna_loader_options *options,
+                    struct sterna_error *err) {
+    *out = NULL;
+    int rc = check_options(options, err);
+    if (rc < 0) return rc;
+    sterna_loader *l = calloc(1, sizeof *l);
+    if (!l) return stn_fail_memory(err, "the loader");
+    l->env = *env; /* env.fields is needed only here */
+    l->options = *options;
+    l->selection = sterna_selection_retain(selection);
+    sterna_selection_info(selection, &l->info);
+    l->pid = getpid();
+    l->opened_ns = stn_now(env->clock);
+    l->retry = STN_RETRY_DEFAULT;
+    if (options->max_attempts) l->retry.max_attempts = options->max_attempts;
+    l->typical_bytes = 131072;
+    init_lists(l);
+    rc = init_locks(l, err);
+    if (rc < 0) { /* nothing else is open yet */
+        if (l->ready_fd >= 0) close(l->ready_fd);
+        sterna_selection_close(&l->selection);
+        free(l);
+        return rc;
+    }
+    rc = set_fields(l, options, err);
+    if (rc == STERNA_OK && options->expect_selection)
+        rc = check_hash(options->expect_selection, l->info.hash, "what was expected", err);
+    if (rc == STERNA_OK) rc = set_budget(l, err);
+    if (rc == STERNA_OK) rc = set_start(l, options, err);
+    if (rc == STERNA_OK) rc = open_source(l, err);
+    if (rc == STERNA_OK) rc = make_items(l, err);
+    if (rc == STERNA_OK) rc = start(l, err);
+    if (rc < 0) sterna_loader_close(&l);
+    *out = l;
+    return rc;
+}
+
+static int open_store_source(void *store, struct stn_source **out, struct stn_sink *sink,
+                             const struct stn_source_options *options, struct sterna_error *err) {
+    return stn_store_source_open(out, store, sink, options, err);
+}
+
+int sterna_loader_open(sterna_loader **out, sterna_store *store, sterna_selection *selection,
+                       const struct sterna_loader_options *options, struct sterna_error *err) {
+    struct sterna_store_info store_info;
+    struct sterna_selection_info info;
+    struct sterna_field fields[STN_FIELDS_MAX];
+    struct stn_loader_env env = {.clock = stn_clock_monotonic(),
+                                 .open_source = open_store_source,
+                                 .ctx = store,
+                                 .fields = fields};
+    stn_error_clear(err);
+    *out = NULL;
+    int rc = stn_store_check(store, err);
+    if (rc == STERNA_OK) rc = sterna_store_info(store, &store_info, err);
+    if (rc < 0) return rc;
+    sterna_selection_info(selection, &info);
+    rc = same_dataset(info.dataset_id, store_info.dataset_id, err);
+    if (rc < 0) return rc;
+    env.n_fields = STN_MIN(store_info.n_fields, (uint32_t)STN_FIELDS_MAX);
+    for (uint32_t i = 0; i < env.n_fields; i++) sterna_store_field(store, i, &fields[i]);
+    rc = stn_loader_open(out, &env, selection, options, err);
+    if (rc < 0) return rc;
+    (*out)->store = stn_store_retain(store);
+    return STERNA_OK;
+}
+
+static void release_batches(sterna_batch *first) {
+    for (sterna_batch *b = first, *next; b; b = next) {
+        next = b->next;
+        sterna_batch_release(&b);
+    }
+}
+
+void stn_loader_fail(sterna_loader *l, int code, const char *message) {
+    stn_fail(&l->failure, code, "%s", message); /* the first one counts */
+}
+
+/* A child of the process that opened it has neither its threads nor their locks: it only lets go.
+ */
+void sterna_loader_close(sterna_loader **out) {
+    sterna_loader *l = *out;
+    *out = NULL;
+    if (!l || l->pid != getpid()) return;
+    if (l->has_thread) {
+        pthread_mutex_lock(&l->lock);
+        l->stopping = 1;
+        pthread_mutex_unlock(&l->lock);
+        stn_waker_wake(&l->waker);
+        pthread_join(l->thread, NULL);
+    }
+    if (l->source) l->source->ops->close(l->source);
+    stn_sink_fini(&l->sink);
+    for (uint32_t i = 0; l->item_extents && i < l->n_items * l->schema->n_fields; i++)
+        stn_block_release(&l->item_extents[i].own);
+    for (uint32_t i = 0; l->items && i < l->n_items; i++) free(l->items[i].why);
+    release_batches(l->building);
+    release_batches(l->ready);
+    release_batches(l->pending);
+    stn_pool_close(&l->pool);
+    for (uint64_t i = 0; i < l->n_epochs; i++)
+        stn_epoch_fini(&l->epochs[(l->first_epoch + i) % STN_EPOCHS_AHEAD]);
+    free(l->items);
+    free(l->item_extents);
+    free(l->exceptions);
+    free(l->state);
+    stn_schema_release(&l->schema);
+    sterna_selection_close(&l->selection);
+    sterna_store_close(&l->store);
+    pthread_cond_destroy(&l->ready_changed);
+    pthread_mutex_destroy(&l->lock);
+    stn_waker_fini(&l->waker);
+    close(l->ready_fd);
+    free(l);
+}
