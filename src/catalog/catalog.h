@@ -1,15 +1,18 @@
 /* The catalogue: all columns of all samples, in SQLite (DIR/catalog.sqlite).
  *
  * Tables (format version 1):
- *   info(key TEXT PRIMARY KEY, value)             format, dataset_id (blob), created
+ *   info(key TEXT PRIMARY KEY, value)             format, dataset_id (blob), created,
+ *                                                 n_samples, n_bytes
  *   field(number INTEGER PRIMARY KEY, name TEXT UNIQUE, kind TEXT)
  *   class(label INTEGER PRIMARY KEY, name TEXT UNIQUE)
+ *   user_column(position INTEGER PRIMARY KEY, name TEXT UNIQUE, types)   columns not made by us
  *   run(run INTEGER PRIMARY KEY, n_samples, source TEXT, finished_s)     committed runs only
  *   sample(id BLOB PRIMARY KEY, run, path, label, class, split, width, height, channels, format,
  *          FIELD_bytes ..., user columns ...)
  * A run is one SQLite transaction, so a sample is listed when its run is committed and its bytes,
  * synced before, are there. WAL while writing; back to a single file at the end, best effort.
- * It knows nothing of LMDB. One connection, guarded by a mutex: any thread. */
+ * It knows nothing of LMDB. Each call that reads has a connection of its own, so readers wait for
+ * nobody and an idle catalogue holds no lock; a run has another. Any thread. */
 #ifndef STN_CATALOG_H
 #define STN_CATALOG_H
 
@@ -19,9 +22,13 @@
 
 struct stn_catalog;
 
+/* READ: also while another process writes. READ_IMMUTABLE: for a directory that this user cannot
+ * write; locks are taken where that works, else the file is taken for unchanging. */
 enum stn_catalog_mode { STN_CATALOG_READ, STN_CATALOG_READ_IMMUTABLE, STN_CATALOG_WRITE };
 
-/* Makes a new one with format version, data set id and creation time; leaves no half-made file. */
+/* Makes a new one with format version, data set id and creation time; leaves no half-made file. One
+ * that is there already, made by another process just now, stays as it is, and that is OK: the
+ * caller opens it and sees whose it is. EREADONLY, EIO. */
 int stn_catalog_create(const char *path, const uint8_t dataset_id[16], struct sterna_error *err);
 
 /* ENOTFOUND, EFORMAT (no SQLite file, not ours, newer: names both versions), EIO. */

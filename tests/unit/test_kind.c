@@ -22,8 +22,7 @@ static void test_kind_refuses_other_words(void **state) {
     (void)state;
     static const char *const words[] = {"", "Image", "images", "jpeg"};
     enum sterna_kind kind;
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(sterna_kind_parse(words[i], &kind), STERNA_EINVAL);
+    for (int i = 0; i < 4; i++) assert_int_equal(sterna_kind_parse(words[i], &kind), STERNA_EINVAL);
     assert_string_equal(sterna_kind_name((enum sterna_kind)99), "unknown");
 }
 
