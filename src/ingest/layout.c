@@ -1,0 +1,210 @@
+/* Owns the sorted names of classes. A directory that a field's pattern names is walked until an
+ * image of its own turns up, so that a caption file in a class folder does not take the class away.
+ */
+#include "ingest/layout.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+const char *stn_split_name(const char *name, size_t bytes) {
+    static const char *const rows[][2] = {{"train", "train"},
+                                          {"val", "val"},
+                                          {"valid", "val"},
+                                          {"validation", "val"},
+                                          {"test", "test"}};
+    for (size_t i = 0; i < STN_COUNT(rows); i++)
+        if (strlen(rows[i][0]) == bytes && memcmp(rows[i][0], name, bytes) == 0) return rows[i][1];
+    return NULL;
+}
+
+int stn_has_image_suffix(const char *name, size_t bytes) {
+    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".webp"};
+    for (size_t i = 0; i < STN_COUNT(suffixes); i++) {
+        size_t n = strlen(suffixes[i]);
+        if (bytes > n && strncasecmp(name + bytes - n, suffixes[i], n) == 0) return 1;
+    }
+    return 0;
+}
+
+/* ---- reading ---- */
+
+struct names {
+    char **at;
+    size_t n, cap;
+};
+
+struct reading {
+    int root_fd;
+    const struct stn_layout_options *options;
+    struct sterna_error *err;
+};
+
+static int names_add(struct names *names, const char *name) {
+    if (stn_grow((void **)&names->at, &names->cap, names->n + 1, sizeof *names->at) < 0)
+        return STERNA_ENOMEM;
+    names->at[names->n] = strdup(name);
+    return names->at[names->n] ? (names->n++, STERNA_OK) : STERNA_ENOMEM;
+}
+
+static void names_fini(struct names *names) {
+    while (names->n > 0) free(names->at[--names->n]);
+    free(names->at);
+    *names = (struct names){0};
+}
+
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void names_sort_unique(struct names *names) {
+    size_t kept = 0;
+    if (names->n > 1) qsort(names->at, names->n, sizeof *names->at, by_bytes);
+    for (size_t i = 0; i < names->n; i++) {
+        if (kept > 0 && strcmp(names->at[kept - 1], names->at[i]) == 0)
+            free(names->at[i]);
+        else
+            names->at[kept++] = names->at[i];
+    }
+    names->n = kept;
+}
+
+static int matches_any(const struct stn_layout_options *o, const char *path, size_t bytes) {
+    for (size_t i = 0; i < o->n_patterns; i++)
+        if (stn_pattern_matches(&o->patterns[i], path, bytes)) return 1;
+    return 0;
+}
+
+#define FOUND_IMAGE 1 /* any value above 0 ends the walk */
+
+static int look_for_image(void *ctx, const struct stn_walk_entry *e) {
+    if (e->problem || !stn_has_image_suffix(e->path, e->path_bytes)) return 0;
+    return matches_any(ctx, e->path, e->path_bytes) ? 0 : FOUND_IMAGE;
+}
+
+/* 1 if a pattern names this directory and no image of its own lies anywhere below; or an error. */
+static int only_for_fields(const struct reading *r, const char *path) {
+    int named = 0;
+    for (size_t i = 0; i < r->options->n_patterns && !named; i++)
+        named = stn_pattern_names_directory(&r->options->patterns[i], path, strlen(path));
+    if (!named) return 0;
+    struct stn_walk_options walk = {.start = path, .skip = r->options->skip};
+    int rc = stn_walk(r->root_fd, &walk, look_for_image, (void *)(uintptr_t)r->options, r->err);
+    return rc < 0 ? rc : rc != FOUND_IMAGE;
+}
+
+/* 1 if `name` in the directory is a directory that counts. */
+static int is_directory(const struct reading *r, int dir_fd, const struct dirent *d) {
+    if (d->d_name[0] == '.') return 0;
+    if (d->d_type != DT_DIR && d->d_type != DT_LNK && d->d_type != DT_UNKNOWN) return 0;
+    struct stat st;
+    if (fstatat(dir_fd, d->d_name, &st, 0) < 0 || !S_ISDIR(st.st_mode)) return 0;
+    const struct stn_walk_inode *skip = r->options->skip;
+    return !(skip && skip->dev == st.st_dev && skip->ino == st.st_ino);
+}
+
+/* Adds d to names unless it only holds fields' files; `above` is the path to it or "". */
+static int consider(const struct reading *r, const char *above, const char *name,
+                    struct names *names) {
+    size_t bytes = strlen(above) + strlen(name) + 2;
+    char *path = malloc(bytes);
+    int rc = STERNA_ENOMEM;
+    if (path) {
+        strcpy(path, above);
+        if (*above) strcat(path, "/");
+        strcat(path, name);
+        rc = only_for_fields(r, path);
+        if (rc == 0)
+            rc = names_add(names, name);
+        else if (rc > 0)
+            rc = STERNA_OK;
+    }
+    free(path);
+    return rc == STERNA_ENOMEM ? stn_fail_memory(r->err, "the names of classes") : rc;
+}
+
+/* Adds the directories in `path` to names. */
+static int list(const struct reading *r, const char *path, struct names *names) {
+    int fd = openat(r->root_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return STERNA_OK;
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        close(fd);
+        return stn_fail_memory(r->err, "reading a directory");
+    }
+    int rc = STERNA_OK;
+    for (const struct dirent *d; rc == STERNA_OK && (d = readdir(dir));)
+        if (is_directory(r, fd, d)) rc = consider(r, path, d->d_name, names);
+    closedir(dir);
+    return rc;
+}
+
+static int all_are_splits(const struct names *names) {
+    for (size_t i = 0; i < names->n; i++)
+        if (!stn_split_name(names->at[i], strlen(names->at[i]))) return 0;
+    return names->n > 0;
+}
+
+int stn_layout_read(struct stn_layout *layout, int root_fd,
+                    const struct stn_layout_options *options, struct sterna_error *err) {
+    struct reading r = {root_fd, options, err};
+    struct names top = {0}, classes = {0};
+    *layout = (struct stn_layout){0};
+    int rc = list(&r, "", &top);
+    if (rc == STERNA_OK && all_are_splits(&top)) {
+        layout->has_splits = 1;
+        for (size_t i = 0; i < top.n && rc == STERNA_OK; i++) rc = list(&r, top.at[i], &classes);
+    } else {
+        classes = top;
+        top = (struct names){0};
+    }
+    names_sort_unique(&classes);
+    names_fini(&top);
+    if (rc < 0) names_fini(&classes);
+    layout->classes = classes.at;
+    layout->n_classes = classes.n;
+    return rc;
+}
+
+void stn_layout_fini(struct stn_layout *layout) {
+    struct names names = {layout->classes, layout->n_classes, 0};
+    names_fini(&names);
+    *layout = (struct stn_layout){0};
+}
+
+/* ---- one file ---- */
+
+long stn_layout_class(const struct stn_layout *layout, const char *name, size_t bytes) {
+    size_t low = 0, high = layout->n_classes;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int order = strncmp(layout->classes[mid], name, bytes);
+        if (order == 0) order = layout->classes[mid][bytes] != '\0';
+        if (order == 0) return (long)mid;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return -1;
+}
+
+void stn_layout_place(const struct stn_layout *layout, const char *path, size_t path_bytes,
+                      struct stn_place *place) {
+    *place = (struct stn_place){.path = path, .path_bytes = path_bytes};
+    const char *slash = memchr(path, '/', path_bytes);
+    if (layout->has_splits && slash && stn_split_name(path, (size_t)(slash - path))) {
+        place->split = path;
+        place->split_bytes = (size_t)(slash - path);
+        path_bytes -= (size_t)(slash + 1 - path);
+        path = slash + 1;
+        slash = memchr(path, '/', path_bytes);
+    }
+    if (!slash || (layout->has_splits && !place->split)) return;
+    if (stn_layout_class(layout, path, (size_t)(slash - path)) < 0) return;
+    place->class_name = path;
+    place->class_bytes = (size_t)(slash - path);
+}
