@@ -33,6 +33,9 @@ int stn_lmdb_read_only(const struct stn_lmdb *db);
 int stn_lmdb_header(struct stn_lmdb *db, const uint8_t id[16], uint8_t field,
                     struct stn_value_header *out, struct sterna_error *err);
 
+/* How many values there are, listed in a catalogue or not. */
+int stn_lmdb_count(struct stn_lmdb *db, uint64_t *n_values, struct sterna_error *err);
+
 /* Writing: values gather in a transaction that is committed (synced) whenever it has grown past
  * 64 MiB, and by commit. One writer a store in all processes; others wait in open. A transaction
  * belongs to the thread that opened it: all calls of one writer come from one thread. */
