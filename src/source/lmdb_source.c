@@ -1,0 +1,348 @@
+/* The embedded store's reading side: threads that take requests from a queue in chunks.
+ *
+ * A chunk is looked up in one read transaction. What the page cache lacks is asked of the disk for
+ * the whole chunk before the first byte is waited for, so the disk sees threads x chunk reads at
+ * once; what it has costs one short system call more. Then the bytes are read straight to where
+ * the sink wants them, and the sink is flushed once.
+ *
+ * Owns the queue and the threads. Knows nothing of what the bytes are for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "source/lmdb_env.h"
+#include "sterna/store.h"
+
+enum { CHUNK_MAX = 16, THREADS_DEFAULT = 8, THREADS_MAX = 256 };
+
+/* Two disks' worth: 3 GB/s at a few milliseconds of latency is about 20 MB in flight; more only
+ * delays the samples that the consumer waits for. */
+#define AHEAD_BYTES ((uint64_t)64 << 20)
+
+struct job {
+    struct stn_request request;
+    int canceled;
+};
+
+struct part { /* one field of one request of a chunk */
+    struct stn_lmdb_span span;
+    struct stn_value_header header;
+    int absent, known; /* known: header was in the page cache and has been read */
+};
+
+struct lmdb_source;
+
+struct worker {
+    struct lmdb_source *source;
+    pthread_t thread;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    struct job jobs[CHUNK_MAX];
+    struct part *parts; /* [CHUNK_MAX][STN_FIELDS_MAX] */
+};
+
+struct lmdb_source {
+    struct stn_source base;
+    struct stn_lmdb *db;
+    struct stn_sink *sink;
+    pid_t pid;
+    int ready; /* mutex and condition exist */
+    pthread_mutex_t mutex;
+    pthread_cond_t work;
+    /* under the mutex */
+    struct job *ring; /* cap is a power of two; count jobs from head on */
+    size_t cap, head, count;
+    unsigned sleeping, n_running;
+    int stop;
+    /* fixed once open */
+    struct worker *workers;
+    unsigned n_workers; /* slots */
+    /* any thread */
+    atomic_int no_nowait; /* the file system cannot tell what is in the page cache */
+};
+
+/* ---- one chunk ---- */
+
+static void complete(struct lmdb_source *s, const struct job *job, int code,
+                     const struct sterna_error *err) { /* err: of this or an earlier request */
+    const char *why = err->code == code && code < 0 ? err->message : NULL;
+    stn_sink_complete(s->sink, job->request.ticket, code, why);
+}
+
+/* Reads the header if that needs no disk; else has the disk fetch the whole value meanwhile. */
+static void header_if_cached(struct lmdb_source *s, struct part *p, uint8_t raw[]) {
+    if (!atomic_load_explicit(&s->no_nowait, memory_order_relaxed)) {
+        struct iovec to = {raw, STN_VALUE_HEADER_BYTES};
+        ssize_t n = preadv2(s->db->fd, &to, 1, p->span.offset, RWF_NOWAIT);
+        p->known = n == STN_VALUE_HEADER_BYTES;
+        if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
+            atomic_store_explicit(&s->no_nowait, 1, memory_order_relaxed);
+    }
+    if (!p->known)
+        posix_fadvise(s->db->fd, p->span.offset, (off_t)p->span.bytes, POSIX_FADV_WILLNEED);
+}
+
+static int look_up(struct worker *w, const struct job *job, struct part *parts,
+                   struct sterna_error *err) {
+    struct lmdb_source *s = w->source;
+    const struct stn_request *r = &job->request;
+    uint32_t n_present = 0;
+    for (uint32_t i = 0; i < r->n_fields; i++) {
+        struct part *p = &parts[i];
+        uint8_t raw[STN_VALUE_HEADER_BYTES];
+        *p = (struct part){0};
+        int rc = stn_lmdb_locate(s->db, w->cursor, r->id, r->fields[i], &p->span, err);
+        p->absent = rc == STERNA_ENOTFOUND;
+        if (p->absent) continue;
+        if (rc < 0) return rc;
+        n_present++;
+        header_if_cached(s, p, raw);
+        if (!p->known) continue;
+        rc = stn_lmdb_header_parse(s->db, r->id, r->fields[i], raw, p->span.bytes, &p->header, err);
+        if (rc < 0) return rc;
+    }
+    return n_present > 0 ? STERNA_OK : stn_lmdb_has_sample(s->db, w->cursor, r->id, err);
+}
+
+static int read_bytes(struct lmdb_source *s, const struct stn_request *r, uint32_t i, void *to,
+                      size_t bytes, off_t offset, struct sterna_error *err) {
+    int rc = stn_pread_all(s->db->fd, to, bytes, offset);
+    if (rc == STERNA_OK) return rc;
+    char what[160], text[64];
+    const char *reason =
+        rc == STERNA_EIO ? strerror_r(errno, text, sizeof text) : "the file is truncated";
+    snprintf(what, sizeof what, "%zu bytes at offset %lld cannot be read: %s", bytes,
+             (long long)offset, reason);
+    return stn_lmdb_fail_value(s->db, STERNA_EIO, r->id, r->fields[i], what, err);
+}
+
+static int deliver(struct lmdb_source *s, const struct job *job, struct part *parts,
+                   struct sterna_error *err) {
+    const struct stn_request *r = &job->request;
+    for (uint32_t i = 0; i < r->n_fields; i++) {
+        struct part *p = &parts[i];
+        if (p->absent) continue;
+        int rc = STERNA_OK;
+        if (!p->known) {
+            uint8_t raw[STN_VALUE_HEADER_BYTES];
+            rc = read_bytes(s, r, i, raw, sizeof raw, p->span.offset, err);
+            if (rc == STERNA_OK)
+                rc = stn_lmdb_header_parse(s->db, r->id, r->fields[i], raw, p->span.bytes,
+                                           &p->header, err);
+        }
+        uint8_t *to = NULL;
+        if (rc == STERNA_OK)
+            rc = stn_sink_place(s->sink, r->ticket, i, r->id, p->header.bytes, p->header.crc, &to);
+        if (rc == STERNA_OK && p->header.bytes > 0)
+            rc = read_bytes(s, r, i, to, (size_t)p->header.bytes,
+                            p->span.offset + STN_VALUE_HEADER_BYTES, err);
+        if (rc < 0) return rc;
+    }
+    return STERNA_OK;
+}
+
+static int begin(struct worker *w, struct sterna_error *err) {
+    struct stn_lmdb *db = w->source->db;
+    int rc = stn_lmdb_read_begin(db, &w->txn, err);
+    if (rc < 0) return rc;
+    int code = w->cursor ? mdb_cursor_renew(w->txn, w->cursor)
+                         : mdb_cursor_open(w->txn, db->dbi, &w->cursor);
+    if (code == MDB_SUCCESS) return STERNA_OK;
+    stn_lmdb_read_end(db, w->txn);
+    return stn_lmdb_fail(db, code, "cannot be read", err);
+}
+
+static void serve(struct worker *w, size_t n) {
+    struct lmdb_source *s = w->source;
+    int codes[CHUNK_MAX];
+    struct sterna_error err = {0};
+    int begun = begin(w, &err);
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = w->jobs[i].canceled ? STERNA_ECANCELED : begun;
+        if (codes[i] == STERNA_OK) {
+            stn_error_clear(&err);
+            codes[i] = look_up(w, &w->jobs[i], w->parts + i * STN_FIELDS_MAX, &err);
+        }
+        if (codes[i] < 0) complete(s, &w->jobs[i], codes[i], &err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (codes[i] < 0) continue;
+        stn_error_clear(&err);
+        codes[i] = deliver(s, &w->jobs[i], w->parts + i * STN_FIELDS_MAX, &err);
+        complete(s, &w->jobs[i], codes[i], &err);
+    }
+    if (begun == STERNA_OK) stn_lmdb_read_end(s->db, w->txn);
+    stn_sink_flush(s->sink);
+}
+
+/* ---- the queue ---- */
+
+/* Takes a chunk, so large that what is queued is spread over all threads; 0: stop. */
+static size_t take(struct worker *w) {
+    struct lmdb_source *s = w->source;
+    pthread_mutex_lock(&s->mutex);
+    s->sleeping++;
+    while (s->count == 0 && !s->stop) pthread_cond_wait(&s->work, &s->mutex);
+    s->sleeping--;
+    size_t n = 0;
+    if (!s->stop) {
+        n = STN_MIN(STN_MAX(s->count / s->n_running, 1), CHUNK_MAX);
+        for (size_t i = 0; i < n; i++) w->jobs[i] = s->ring[(s->head + i) & (s->cap - 1)];
+        s->head += n;
+        s->count -= n;
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return n;
+}
+
+static void *work(void *arg) {
+    struct worker *w = arg;
+    size_t n;
+    while ((n = take(w)) > 0) serve(w, n);
+    return NULL;
+}
+
+static int reserve(struct lmdb_source *s, size_t need) {
+    size_t cap = s->cap ? s->cap : 256;
+    while (cap < need) {
+        if (cap > SIZE_MAX / 2) return STERNA_ENOMEM;
+        cap *= 2;
+    }
+    if (cap == s->cap) return STERNA_OK;
+    struct job *ring = stn_array(cap, sizeof *ring);
+    if (!ring) return STERNA_ENOMEM;
+    for (size_t i = 0; i < s->count; i++) ring[i] = s->ring[(s->head + i) & (s->cap - 1)];
+    free(s->ring);
+    s->ring = ring;
+    s->cap = cap;
+    s->head = 0;
+    return STERNA_OK;
+}
+
+static int lmdb_submit(struct stn_source *source, const struct stn_request *requests, size_t n) {
+    struct lmdb_source *s = STN_OUTER(source, struct lmdb_source, base);
+    for (size_t i = 0; i < n; i++)
+        if (requests[i].n_fields > STN_FIELDS_MAX) return STERNA_EINVAL;
+    pthread_mutex_lock(&s->mutex);
+    int rc = reserve(s, s->count + n);
+    for (size_t i = 0; rc == STERNA_OK && i < n; i++)
+        s->ring[(s->head + s->count++) & (s->cap - 1)] = (struct job){requests[i], 0};
+    size_t wake = rc == STERNA_OK ? STN_MIN(s->sleeping, s->count) : 0;
+    pthread_mutex_unlock(&s->mutex);
+    while (wake-- > 0) pthread_cond_signal(&s->work);
+    return rc;
+}
+
+static void lmdb_cancel(struct stn_source *source, uint64_t ticket) {
+    struct lmdb_source *s = STN_OUTER(source, struct lmdb_source, base);
+    pthread_mutex_lock(&s->mutex);
+    for (size_t i = 0; i < s->count; i++) {
+        struct job *job = &s->ring[(s->head + i) & (s->cap - 1)];
+        if (job->request.ticket != ticket) continue;
+        job->canceled = 1;
+        break;
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* ---- open and close ---- */
+
+static void stop_workers(struct lmdb_source *s) {
+    pthread_mutex_lock(&s->mutex);
+    s->stop = 1;
+    pthread_cond_broadcast(&s->work);
+    pthread_mutex_unlock(&s->mutex);
+    for (unsigned i = 0; i < s->n_running; i++) pthread_join(s->workers[i].thread, NULL);
+}
+
+static void destroy(struct lmdb_source *s) {
+    if (s->ready) {
+        stop_workers(s);
+        pthread_cond_destroy(&s->work);
+        pthread_mutex_destroy(&s->mutex);
+    }
+    for (unsigned i = 0; s->workers && i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        if (w->cursor) mdb_cursor_close(w->cursor);
+        if (w->txn) mdb_txn_abort(w->txn);
+        free(w->parts);
+    }
+    free(s->workers);
+    free(s->ring);
+    free(s);
+}
+
+static void lmdb_close(struct stn_source *source) {
+    struct lmdb_source *s = STN_OUTER(source, struct lmdb_source, base);
+    if (s->pid == getpid()) destroy(s); /* a forked child has none of the threads */
+}
+
+static int init_lock(struct lmdb_source *s) {
+    if (pthread_mutex_init(&s->mutex, NULL) != 0) return STERNA_ENOMEM;
+    if (pthread_cond_init(&s->work, NULL) != 0) {
+        pthread_mutex_destroy(&s->mutex);
+        return STERNA_ENOMEM;
+    }
+    s->ready = 1;
+    return STERNA_OK;
+}
+
+/* Starts as many threads as the system gives, at least one. They take no signals: those are for
+ * the program's own threads. */
+static int start_workers(struct lmdb_source *s, struct sterna_error *err) {
+    static const int ours[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t none, before;
+    sigfillset(&none);
+    for (size_t i = 0; i < STN_COUNT(ours); i++) sigdelset(&none, ours[i]);
+    pthread_sigmask(SIG_SETMASK, &none, &before);
+    int failed = 0;
+    pthread_mutex_lock(&s->mutex);
+    while (!failed && s->n_running < s->n_workers) {
+        struct worker *w = &s->workers[s->n_running];
+        failed = pthread_create(&w->thread, NULL, work, w);
+        if (!failed) s->n_running++;
+    }
+    int started = s->n_running > 0;
+    pthread_mutex_unlock(&s->mutex);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (started) return STERNA_OK;
+    errno = failed;
+    return stn_fail_sys(err, STERNA_ENOMEM, "no thread can be started to read %s", s->db->path);
+}
+
+int stn_lmdb_source_open(struct stn_source **out, struct stn_lmdb *db, struct stn_sink *sink,
+                         const struct stn_source_options *options, struct sterna_error *err) {
+    static const struct stn_source_ops ops = {lmdb_submit, lmdb_cancel, lmdb_close};
+    *out = NULL;
+    unsigned n = options && options->threads ? options->threads : THREADS_DEFAULT;
+    struct lmdb_source *s = stn_array(1, sizeof *s);
+    if (!s) return stn_fail_memory(err, "a source");
+    s->base = (struct stn_source){.ops = &ops, .ahead_bytes = AHEAD_BYTES, .timeout_ms = 0};
+    s->db = db;
+    s->sink = sink;
+    s->pid = getpid();
+    s->n_workers = STN_MIN(n, THREADS_MAX);
+    s->workers = stn_array(s->n_workers, sizeof *s->workers);
+    int rc = s->workers ? reserve(s, 1) : STERNA_ENOMEM;
+    for (unsigned i = 0; rc == STERNA_OK && i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        w->source = s;
+        w->parts = stn_array((size_t)CHUNK_MAX * STN_FIELDS_MAX, sizeof *w->parts);
+        if (!w->parts) rc = STERNA_ENOMEM;
+    }
+    if (rc == STERNA_OK) rc = init_lock(s);
+    if (rc < 0) stn_fail_memory(err, "a source's threads");
+    if (rc == STERNA_OK) rc = start_workers(s, err);
+    if (rc < 0) {
+        destroy(s);
+        return rc;
+    }
+    *out = &s->base;
+    return STERNA_OK;
+}
