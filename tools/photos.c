@@ -135,14 +135,20 @@ static void cut(const struct photo *p, const struct crop *c, uint8_t *to) {
     unsigned area = (unsigned)(c->scale * c->scale);
     for (int y = 0; y < c->height; y++)
         for (int x = 0; x < c->width; x++) {
-            unsigned sum[3] = {area / 2, area / 2, area / 2};
+            unsigned red = area / 2, green = area / 2, blue = area / 2;
             for (int dy = 0; dy < c->scale; dy++) {
                 size_t row = (size_t)((c->y + y) * c->scale + dy);
                 size_t column = (size_t)((c->x + x) * c->scale);
                 const uint8_t *from = p->rgb + (row * (size_t)p->width + column) * 3;
-                for (int k = 0; k < c->scale * 3; k++) sum[k % 3] += from[k];
+                for (int dx = 0; dx < c->scale; dx++, from += 3) {
+                    red += from[0];
+                    green += from[1];
+                    blue += from[2];
+                }
             }
-            for (int k = 0; k < 3; k++) *to++ = (uint8_t)(sum[k] / area);
+            *to++ = (uint8_t)(red / area);
+            *to++ = (uint8_t)(green / area);
+            *to++ = (uint8_t)(blue / area);
         }
 }
 
