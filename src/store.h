@@ -10,9 +10,9 @@
 
 struct sterna_store {
     _Atomic unsigned refs;
-    pid_t pid; /* of the process that opened it: a forked child is refused */
-    char *dir; /* the embedded store's directory */
-    int read_only;
+    pid_t pid;     /* of the process that opened it: a forked child is refused */
+    char *dir;     /* the embedded store's directory */
+    int read_only; /* opened for reading, whatever this user may do */
     struct stn_lmdb *lmdb;
     struct stn_catalog *catalog; /* thread-safe */
 };

@@ -44,7 +44,7 @@ struct sterna_store_info {
     uint64_t n_bytes;  /* of all values, without headers */
     uint64_t last_run; /* newest committed run; 0: nothing ingested yet */
     uint32_t n_fields, n_columns, n_classes;
-    int read_only;
+    int read_only; /* this user cannot write it */
 };
 
 struct sterna_field {
