@@ -312,7 +312,8 @@ int sterna_state_info(const void *state, size_t bytes, struct sterna_state_info 
                                       .uneven = s.uneven,
                                       .shuffle = s.shuffle,
                                       .step = s.base_step + s.step,
-                                      .base_step = s.base_step};
+                                      .base_step = s.base_step,
+                                      .finished = stn_state_finished(&s)};
     memcpy(out->selection_hash, s.selection_hash, sizeof out->selection_hash);
     out->delivered = s.base + s.holes.n_set + s.delivered.watermark;
     for (size_t i = 0; i < STN_WINDOW_WORDS; i++)

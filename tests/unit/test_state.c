@@ -52,6 +52,18 @@ static void test_state_full_window_stays_small(void **state) {
     assert_true(stn_state_encode(&s, NULL, 0) <= 2048 + 300);
 }
 
+static void test_state_info_says_when_an_epoch_is_finished(void **state) {
+    (void)state;
+    struct stn_state s = example(1, 3, STERNA_ORDER_ARRIVAL);
+    for (s.step = 41; s.step <= 42; s.step++) { /* 1000 samples are 41 batches of 8 * 3 and a bit */
+        uint8_t buf[512];
+        struct sterna_state_info info;
+        size_t n = stn_state_encode(&s, buf, sizeof buf);
+        assert_ok(sterna_state_info(buf, n, &info, NULL));
+        assert_int_equal(info.finished, s.step == 42);
+    }
+}
+
 static void test_state_damage_is_refused(void **state) {
     (void)state;
     struct stn_state s = example(0, 1, STERNA_ORDER_STRICT), back;
@@ -162,6 +174,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state_bytes_come_back_equal),
         cmocka_unit_test(test_state_full_window_stays_small),
+        cmocka_unit_test(test_state_info_says_when_an_epoch_is_finished),
         cmocka_unit_test(test_state_damage_is_refused),
         cmocka_unit_test(test_state_any_world_goes_on_strict),
         cmocka_unit_test(test_state_any_world_goes_on_arrival),
