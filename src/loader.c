@@ -30,10 +30,18 @@ void stn_list_append(struct stn_list *list, struct stn_item *item) {
     list->n++;
 }
 
-void stn_list_prepend(struct stn_list *list, struct stn_item *item) {
-    item->next = list->first;
-    if (!list->first) list->end = &item->next;
-    list->first = item;
+static int is_farther(const struct stn_item *a, const struct stn_item *b) {
+    if (a->epoch != b->epoch) return a->epoch->state.epoch > b->epoch->state.epoch;
+    return a->row > b->row;
+}
+
+/* Into a list that is in the plan's order. Those that come back are low, so the walk is short. */
+static void list_insert(struct stn_list *list, struct stn_item *item) {
+    struct stn_item **at = &list->first;
+    while (*at && is_farther(item, *at)) at = &(*at)->next;
+    item->next = *at;
+    *at = item;
+    if (!item->next) list->end = &item->next;
     list->n++;
 }
 
@@ -67,11 +75,6 @@ static int is_lowest(const sterna_loader *l, const struct stn_item *item) {
     if (is_strict(l)) return item->batch == l->building;
     return item->epoch->state.epoch == l->first_epoch &&
            item->row == item->epoch->state.delivered.watermark;
-}
-
-static int is_farther(const struct stn_item *a, const struct stn_item *b) {
-    if (!b || a->epoch != b->epoch) return !b || a->epoch->state.epoch > b->epoch->state.epoch;
-    return a->row > b->row;
 }
 
 /* ---- plan_ahead ---- */
@@ -145,14 +148,16 @@ static void plan_batch(sterna_loader *l) {
     l->pending = b;
 }
 
-/* Gives the planned batch its memory, and its items to the open list; 0 if there is no room. */
+/* Gives the planned batch its memory, and its items to the open list; 0 if it cannot now. */
 static int admit_batch(sterna_loader *l) {
     sterna_batch *b = l->pending;
     uint64_t bytes = stn_batch_layout(b);
     if (bytes > 0) {
         uint64_t reserve = l->building || l->ready ? l->escrow_bytes : 0;
-        struct stn_block *block = stn_pool_acquire(l->pool, bytes, reserve);
-        if (!block) return 0;
+        struct stn_block *block;
+        int rc = stn_pool_acquire(l->pool, bytes, reserve, &block);
+        if (rc == STERNA_ENOMEM) stn_loader_fail(l, rc, "out of memory for a batch");
+        if (rc < 0) return 0;
         stn_batch_take_block(b, &block);
     }
     for (struct stn_item *item; (item = stn_list_take(&l->pending_items));)
@@ -197,111 +202,7 @@ static void plan_ahead(sterna_loader *l) {
         plan_ahead_arrival(l);
 }
 
-/* ---- send ---- */
-
-static void link_slot(sterna_loader *l, struct stn_slot *slot) {
-    slot->older = l->newest_slot;
-    slot->newer = NULL;
-    if (l->newest_slot)
-        l->newest_slot->newer = slot;
-    else
-        l->oldest_slot = slot;
-    l->newest_slot = slot;
-    l->stats.in_flight++;
-    l->stats.in_flight_bytes += slot->asked_bytes;
-    l->stats.in_flight_bytes_max = STN_MAX(l->stats.in_flight_bytes_max, l->stats.in_flight_bytes);
-}
-
-static void unlink_slot(sterna_loader *l, struct stn_slot *slot) {
-    if (slot->older)
-        slot->older->newer = slot->newer;
-    else
-        l->oldest_slot = slot->newer;
-    if (slot->newer)
-        slot->newer->older = slot->older;
-    else
-        l->newest_slot = slot->older;
-    l->stats.in_flight--;
-    l->stats.in_flight_bytes -= slot->asked_bytes;
-}
-
-/* Where field f of the item shall land: in its batch's run, or in a block of its own. Sources bring
- * the length with the bytes; if it is another one, the sink corrects the place. */
-static int prepare_part(sterna_loader *l, struct stn_item *item, struct stn_slot *slot,
-                        uint32_t f) {
-    struct stn_part *part = &slot->parts[f];
-    uint32_t length = stn_loader_length(l, f, item->index);
-    if (length == STERNA_LENGTH_NULL) return 1;
-    uint64_t bytes = length == STERNA_LENGTH_UNKNOWN ? (uint64_t)l->typical_bytes : length;
-    if (item->wanted_bytes == 0 && item->batch && !item->unprepared &&
-        length != STERNA_LENGTH_UNKNOWN && item->batch->columns[f].start) {
-        const struct stn_column *column = &item->batch->columns[f];
-        part->prepared = column->start + column->offsets[item->batch_row];
-        part->prepared_bytes = bytes;
-        return 1;
-    }
-    if (l->starved.n && is_farther(item, l->starved.first)) return 0; /* it waits for this memory */
-    part->own = stn_pool_acquire(l->pool, STN_MAX(bytes, item->wanted_bytes), slot->reserve_bytes);
-    return part->own != NULL;
-}
-
-/* Makes the request for an item; AGAIN: no slot is free or the window is full; EBUDGET: starved. */
-static int prepare(sterna_loader *l, struct stn_item *item, struct stn_request *request,
-                   uint64_t now_ns) {
-    if (l->oldest_slot && l->stats.in_flight_bytes + item->ahead_bytes > l->source->ahead_bytes)
-        return STERNA_AGAIN;
-    struct stn_slot *slot = stn_sink_open_slot(&l->sink, &request->ticket);
-    if (!slot) return STERNA_AGAIN;
-    memcpy(slot->id, sterna_selection_ids(l->selection)[item->index], sizeof slot->id);
-    slot->reserve_bytes = is_lowest(l, item) ? 0 : l->escrow_bytes;
-    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
-        if (prepare_part(l, item, slot, f)) continue;
-        stn_sink_close_slot(&l->sink, slot);
-        return STERNA_EBUDGET;
-    }
-    slot->owner = item;
-    slot->sent_ns = now_ns;
-    slot->asked_bytes = item->ahead_bytes;
-    memcpy(request->id, slot->id, sizeof request->id);
-    request->fields = l->schema->numbers;
-    request->n_fields = l->schema->n_fields;
-    request->expected_bytes = item->ahead_bytes;
-    item->slot = slot;
-    item->status = ITEM_ASKED;
-    item->attempts++;
-    link_slot(l, slot);
-    return STERNA_OK;
-}
-
-static void submit(sterna_loader *l, const struct stn_request *requests, size_t n) {
-    int rc = n ? l->source->ops->submit(l->source, requests, n) : STERNA_OK;
-    if (rc < 0) stn_loader_fail(l, rc, "the store takes no more requests");
-    l->stats.requests += n;
-}
-
-static void send_open(sterna_loader *l, uint64_t now_ns) {
-    struct stn_request requests[SUBMIT_AT_ONCE];
-    size_t n = 0;
-    int rc = STERNA_OK;
-    for (struct stn_item *item; rc != STERNA_AGAIN && (item = stn_list_take(&l->open));) {
-        rc = prepare(l, item, &requests[n], now_ns);
-        if (rc == STERNA_OK) {
-            n++;
-        } else if (rc == STERNA_EBUDGET) {
-            item->status = ITEM_STARVED;
-            stn_list_append(&l->starved, item);
-            rc = STERNA_AGAIN; /* those behind it would take what it waits for */
-        } else {
-            stn_list_prepend(&l->open, item);
-        }
-        if (n == STN_COUNT(requests) || rc == STERNA_AGAIN || !l->open.n) {
-            submit(l, requests, n);
-            n = 0;
-        }
-    }
-}
-
-/* ---- land ---- */
+/* ---- what becomes of an item ---- */
 
 static void settle(sterna_loader *l, struct stn_item *item, int status) {
     item->status = status;
@@ -334,6 +235,139 @@ static void try_again(sterna_loader *l, struct stn_item *item, int code, const c
     item->status = ITEM_WAITING;
     stn_list_append(&l->waiting, item);
 }
+
+/* ---- send ---- */
+
+static void link_slot(sterna_loader *l, struct stn_slot *slot) {
+    slot->older = l->newest_slot;
+    slot->newer = NULL;
+    if (l->newest_slot)
+        l->newest_slot->newer = slot;
+    else
+        l->oldest_slot = slot;
+    l->newest_slot = slot;
+    l->stats.in_flight++;
+    l->stats.in_flight_bytes += slot->asked_bytes;
+    l->stats.in_flight_bytes_max = STN_MAX(l->stats.in_flight_bytes_max, l->stats.in_flight_bytes);
+}
+
+static void unlink_slot(sterna_loader *l, struct stn_slot *slot) {
+    if (slot->older)
+        slot->older->newer = slot->newer;
+    else
+        l->oldest_slot = slot->newer;
+    if (slot->newer)
+        slot->newer->older = slot->older;
+    else
+        l->newest_slot = slot->older;
+    l->stats.in_flight--;
+    l->stats.in_flight_bytes -= slot->asked_bytes;
+}
+
+/* Where a field of known length has its place in the batch's run; NULL: it needs memory of its own.
+ */
+static uint8_t *place_in_run(const sterna_loader *l, const struct stn_item *item, uint32_t f) {
+    const struct stn_column *column = item->batch ? &item->batch->columns[f] : NULL;
+    if (!column || !column->start || item->unprepared || item->wanted_bytes) return NULL;
+    if (stn_loader_length(l, f, item->index) == STERNA_LENGTH_UNKNOWN) return NULL;
+    return column->start + column->offsets[item->batch_row];
+}
+
+/* Bytes of a block for a field that has no place in a run: at least as many as it needed before. */
+static uint64_t own_part_bytes(const sterna_loader *l, const struct stn_item *item, uint32_t f) {
+    uint32_t length = stn_loader_length(l, f, item->index);
+    uint64_t bytes = length == STERNA_LENGTH_UNKNOWN ? (uint64_t)l->typical_bytes : length;
+    return STN_MAX(bytes, item->wanted_bytes);
+}
+
+/* What the item will take of the budget when it is asked for. */
+static uint64_t own_bytes(const sterna_loader *l, const struct stn_item *item) {
+    uint64_t sum = 0;
+    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
+        int null = stn_loader_length(l, f, item->index) == STERNA_LENGTH_NULL;
+        if (!null && !place_in_run(l, item, f))
+            sum += stn_pool_class_bytes(own_part_bytes(l, item, f));
+    }
+    return sum;
+}
+
+/* Sources bring the length with the bytes; if it is another one, the sink corrects the place. */
+static int prepare_part(sterna_loader *l, struct stn_item *item, struct stn_slot *slot,
+                        uint32_t f) {
+    struct stn_part *part = &slot->parts[f];
+    uint32_t length = stn_loader_length(l, f, item->index);
+    if (length == STERNA_LENGTH_NULL) return STERNA_OK;
+    part->prepared = place_in_run(l, item, f);
+    part->prepared_bytes = length;
+    if (part->prepared) return STERNA_OK;
+    return stn_pool_acquire(l->pool, own_part_bytes(l, item, f), slot->reserve_bytes, &part->own);
+}
+
+/* Makes the request for an item; AGAIN: no slot is free or the window is full; EBUDGET, ENOMEM. */
+static int prepare(sterna_loader *l, struct stn_item *item, struct stn_request *request,
+                   uint64_t now_ns) {
+    if (l->oldest_slot && l->stats.in_flight_bytes + item->ahead_bytes > l->source->ahead_bytes)
+        return STERNA_AGAIN;
+    struct stn_slot *slot = stn_sink_open_slot(&l->sink, &request->ticket);
+    if (!slot) return STERNA_AGAIN;
+    memcpy(slot->id, sterna_selection_ids(l->selection)[item->index], sizeof slot->id);
+    slot->reserve_bytes = is_lowest(l, item) ? 0 : l->escrow_bytes;
+    int rc = STERNA_OK;
+    for (uint32_t f = 0; f < l->schema->n_fields && rc == STERNA_OK; f++)
+        rc = prepare_part(l, item, slot, f);
+    if (rc < 0) {
+        stn_sink_close_slot(&l->sink, slot);
+        return rc;
+    }
+    slot->owner = item;
+    slot->sent_ns = now_ns;
+    slot->asked_bytes = item->ahead_bytes;
+    memcpy(request->id, slot->id, sizeof request->id);
+    request->fields = l->schema->numbers;
+    request->n_fields = l->schema->n_fields;
+    request->expected_bytes = item->ahead_bytes;
+    item->slot = slot;
+    item->status = ITEM_ASKED;
+    item->attempts++;
+    link_slot(l, slot);
+    return STERNA_OK;
+}
+
+static void submit(sterna_loader *l, const struct stn_request *requests, size_t n) {
+    int rc = n ? l->source->ops->submit(l->source, requests, n) : STERNA_OK;
+    if (rc < 0) stn_loader_fail(l, rc, "the store takes no more requests");
+    l->stats.requests += n;
+}
+
+static void send_open(sterna_loader *l, uint64_t now_ns) {
+    struct stn_request requests[SUBMIT_AT_ONCE];
+    size_t n = 0;
+    int rc = STERNA_OK;
+    for (struct stn_item *item; rc != STERNA_AGAIN && (item = l->open.first);) {
+        if (l->starved.n && is_farther(item, l->starved.first) && own_bytes(l, item)) break;
+        stn_list_take(&l->open);
+        rc = prepare(l, item, &requests[n], now_ns);
+        if (rc == STERNA_OK) {
+            n++;
+        } else if (rc == STERNA_EBUDGET) {
+            item->status = ITEM_STARVED;
+            list_insert(&l->starved, item);
+            rc = STERNA_AGAIN; /* those farther ahead would take what it waits for */
+        } else if (rc == STERNA_ENOMEM) {
+            item->attempts++;
+            try_again(l, item, rc, "out of memory", now_ns);
+        } else {
+            list_insert(&l->open, item);
+        }
+        if (n == STN_COUNT(requests)) {
+            submit(l, requests, n);
+            n = 0;
+        }
+    }
+    submit(l, requests, n);
+}
+
+/* ---- land ---- */
 
 /* A field that the catalogue lists must have come. */
 static int is_complete(const sterna_loader *l, const struct stn_item *item,
@@ -374,7 +408,7 @@ static void land(sterna_loader *l, uint64_t now_ns) {
                 item->wanted_bytes = slot->wanted_bytes;
                 item->attempts--; /* the source did its part */
                 item->status = ITEM_STARVED;
-                stn_list_append(&l->starved, item);
+                list_insert(&l->starved, item);
             } else if (slot->code < 0) {
                 try_again(l, item, slot->code, slot->why, now_ns);
             } else if (!is_complete(l, item, slot)) {
@@ -413,7 +447,7 @@ static void expire(sterna_loader *l, uint64_t now_ns) {
         struct stn_item *item = stn_list_take(&l->waiting);
         if (item->retry_ns <= now_ns) {
             item->status = ITEM_OPEN;
-            stn_list_prepend(&l->open, item);
+            list_insert(&l->open, item);
         } else {
             stn_list_append(&l->waiting, item);
         }
@@ -430,7 +464,7 @@ static struct stn_item *farthest_landed(sterna_loader *l, const struct stn_item 
         int owns = 0;
         if (item->status != ITEM_LANDED || !is_farther(item, than)) continue;
         for (uint32_t f = 0; f < l->schema->n_fields; f++) owns |= item->extents[f].own != NULL;
-        if (owns && is_farther(item, found)) found = item;
+        if (owns && (!found || is_farther(item, found))) found = item;
     }
     return found;
 }
@@ -447,29 +481,32 @@ static void drop(sterna_loader *l, struct stn_item *item) {
         list_remove(arrived_of(l, item->epoch), item);
     item->status = ITEM_OPEN;
     item->attempts = 0;
-    stn_list_append(&l->open, item);
+    list_insert(&l->open, item);
     l->stats.dropped++;
 }
 
 static int has_room(sterna_loader *l, const struct stn_item *item) {
     uint64_t reserve = is_lowest(l, item) ? 0 : l->escrow_bytes;
-    return stn_pool_has_room(l->pool, STN_MAX(item->wanted_bytes, item->ahead_bytes), reserve);
+    return stn_pool_has_room(l->pool, own_bytes(l, item) + reserve);
 }
 
-/* Starved items are asked for again as soon as there is room. For the lowest one, room is made. */
-static void feed_starved(sterna_loader *l) {
-    for (size_t n = l->starved.n; n > 0; n--) {
-        struct stn_item *item = stn_list_take(&l->starved), *victim;
+/* Starved items are asked for again as soon as there is room, the lowest first; for it, or when
+ * nothing else is on its way, room is made. Returns how many can be asked for. */
+static size_t feed_starved(sterna_loader *l) {
+    size_t n_fed = 0;
+    while (l->starved.n > 0) {
+        struct stn_item *item = l->starved.first, *victim;
         int may_drop = is_lowest(l, item) || !l->oldest_slot;
         while (!has_room(l, item) && may_drop && (victim = farthest_landed(l, item)))
             drop(l, victim);
-        if (has_room(l, item)) {
-            item->status = ITEM_OPEN;
-            stn_list_prepend(&l->open, item);
-        } else {
-            stn_list_append(&l->starved, item);
-        }
+        if (!has_room(l, item)) break;
+        stn_list_take(&l->starved);
+        item->status = ITEM_OPEN;
+        list_insert(&l->open, item);
+        n_fed++;
+        if (may_drop) break; /* room was made for this one */
     }
+    return n_fed;
 }
 
 /* ---- compose ---- */
@@ -564,7 +601,6 @@ static void explain(sterna_loader *l, uint64_t now_ns) {
     l->ended = l->n_epochs == 0 && l->first_epoch >= l->end_epoch;
     l->no_room = idle && !l->ready && (l->pending || l->starved.n);
     atomic_store(&l->wants_room, l->pending || l->starved.n);
-    if (atomic_load(&l->wants_room) && atomic_load(&l->released)) stn_waker_wake(&l->waker);
 }
 
 /* ---- a turn ---- */
@@ -586,10 +622,13 @@ static void turn(sterna_loader *l) {
     if (!l->failure.code) {
         feed_starved(l);
         plan_ahead(l);
-        send_open(l, now_ns);
+        do send_open(l, now_ns);
+        while (feed_starved(l) > 0);
     }
     explain(l, now_ns);
-    l->wake_ns = next_turn_ns(l);
+    /* Memory that came back during this turn may have been looked for in vain before. */
+    int again = atomic_load(&l->wants_room) && atomic_load(&l->released);
+    l->wake_ns = again ? now_ns : next_turn_ns(l);
 }
 
 /* Tells consumers, once, that next() has something to say. */

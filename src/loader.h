@@ -124,7 +124,6 @@ uint64_t stn_loader_step(sterna_loader *loader);
 
 void stn_list_init(struct stn_list *list);
 void stn_list_append(struct stn_list *list, struct stn_item *item);
-void stn_list_prepend(struct stn_list *list, struct stn_item *item);
 struct stn_item *stn_list_take(struct stn_list *list); /* the first, or NULL */
 
 /* Bytes of one field of a sample as the selection knows them, STERNA_LENGTH_NULL or _UNKNOWN. */

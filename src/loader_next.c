@@ -7,8 +7,9 @@
 
 #include "loader.h"
 
-#define CANCEL_POLL_NS (100 * STN_NS_PER_MS) /* a signal handler cannot wake a condition variable  \
-                                              */
+#define CANCEL_POLL_NS                                                                             \
+    (100 * STN_NS_PER_MS) /* a signal handler cannot wake a condition variable                     \
+                           */
 
 static int check_process(const sterna_loader *l, struct sterna_error *err) {
     if (l->pid == getpid()) return STERNA_OK;

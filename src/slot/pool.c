@@ -127,19 +127,19 @@ static struct stn_block *new_block(struct stn_pool *pool, uint64_t bytes) {
     return block;
 }
 
-struct stn_block *stn_pool_acquire(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_bytes) {
+int stn_pool_acquire(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_bytes,
+                     struct stn_block **out) {
     unsigned class = class_of(bytes);
     uint64_t size = class_bytes(class);
     struct stn_block *block = NULL;
     pthread_mutex_lock(&pool->lock);
-    if (pool->stats.used_bytes + size + reserve_bytes <= pool->budget_bytes) {
+    int fits = pool->stats.used_bytes + size + reserve_bytes <= pool->budget_bytes;
+    if (fits && pool->kept[class]) {
         block = pool->kept[class];
-        if (block) {
-            pool->kept[class] = block->next;
-        } else {
-            evict(pool, size, pool->budget_bytes);
-            block = new_block(pool, size);
-        }
+        pool->kept[class] = block->next;
+    } else if (fits) {
+        evict(pool, size, pool->budget_bytes);
+        block = new_block(pool, size);
     }
     if (block) {
         atomic_store_explicit(&block->refs, 1, memory_order_relaxed);
@@ -148,14 +148,15 @@ struct stn_block *stn_pool_acquire(struct stn_pool *pool, uint64_t bytes, uint64
         pool->n_used++;
     }
     pthread_mutex_unlock(&pool->lock);
-    return block;
+    *out = block;
+    return block ? STERNA_OK : fits ? STERNA_ENOMEM : STERNA_EBUDGET;
 }
 
-int stn_pool_has_room(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_bytes) {
+int stn_pool_has_room(struct stn_pool *pool, uint64_t bytes) {
     pthread_mutex_lock(&pool->lock);
-    uint64_t taken = pool->stats.used_bytes + stn_pool_class_bytes(bytes) + reserve_bytes;
+    uint64_t used_bytes = pool->stats.used_bytes;
     pthread_mutex_unlock(&pool->lock);
-    return taken <= pool->budget_bytes;
+    return used_bytes + bytes <= pool->budget_bytes;
 }
 
 void stn_block_retain(struct stn_block *block) {

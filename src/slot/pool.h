@@ -45,10 +45,12 @@ void stn_pool_close(struct stn_pool **pool);
 /* Rounds up to what a block of `bytes` takes from the budget. */
 uint64_t stn_pool_class_bytes(uint64_t bytes);
 
-/* A block of at least `bytes`, leaving `reserve_bytes` of the budget to others; NULL if there is no
- * room, or the system has no memory. */
-struct stn_block *stn_pool_acquire(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_bytes);
-int stn_pool_has_room(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_bytes);
+/* A block of at least `bytes` in *out, leaving `reserve_bytes` of the budget to others. EBUDGET: no
+ * room now; ENOMEM: the system has none. Then *out is NULL. */
+int stn_pool_acquire(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_bytes,
+                     struct stn_block **out);
+/* 1 if blocks of whole size classes, `bytes` in all, would find room now. */
+int stn_pool_has_room(struct stn_pool *pool, uint64_t bytes);
 void stn_block_retain(struct stn_block *block);
 void stn_block_release(struct stn_block **block); /* NULL is fine; sets it to NULL */
 

@@ -92,15 +92,17 @@ static struct stn_slot *sent_slot(struct stn_sink *sink, uint64_t ticket, uint64
 }
 
 /* A block taken for a typical length is exchanged when the true one needs more, or far less. */
-static void fit_own_block(struct stn_sink *sink, const struct stn_slot *slot, struct stn_part *part,
-                          uint64_t bytes) {
+static int fit_own_block(struct stn_sink *sink, const struct stn_slot *slot, struct stn_part *part,
+                         uint64_t bytes) {
     uint64_t needed = stn_pool_class_bytes(bytes);
-    if (part->own && part->own->bytes >= needed && part->own->bytes <= 2 * needed) return;
+    struct stn_block *fitting;
+    if (part->own && part->own->bytes >= needed && part->own->bytes <= 2 * needed) return STERNA_OK;
     if (part->own && part->own->bytes < needed) stn_block_release(&part->own);
-    struct stn_block *fitting = stn_pool_acquire(sink->pool, bytes, slot->reserve_bytes);
-    if (!fitting) return; /* a far larger one still serves */
+    int rc = stn_pool_acquire(sink->pool, bytes, slot->reserve_bytes, &fitting);
+    if (rc < 0) return part->own ? STERNA_OK : rc; /* a far larger one still serves */
     stn_block_release(&part->own);
     part->own = fitting;
+    return STERNA_OK;
 }
 
 int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part_number,
@@ -117,10 +119,10 @@ int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part_number,
     if (part->prepared && part->prepared_bytes == bytes) {
         part->data = part->prepared;
     } else {
-        fit_own_block(sink, slot, part, bytes);
-        if (!part->own) {
+        int rc = fit_own_block(sink, slot, part, bytes);
+        if (rc < 0) {
             slot->wanted_bytes = bytes;
-            return STERNA_EBUDGET;
+            return rc;
         }
         part->data = part->own->data;
     }

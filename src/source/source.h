@@ -33,6 +33,7 @@ struct stn_sink;
  *   OK         put `bytes` bytes at *to
  *   EPROTO     the key is not the one asked for: complete with this code
  *   EBUDGET    no room now: complete with this code; the loader asks again when there is room
+ *   ENOMEM     the system has no memory: complete with this code
  *   ECANCELED  stale: nobody wants the answer; drop it (completing is allowed and ignored)
  * Any thread. */
 int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part, const uint8_t id[16],
