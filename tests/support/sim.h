@@ -4,7 +4,7 @@
 #ifndef STN_TEST_SIM_H
 #define STN_TEST_SIM_H
 
-#include "loader.h"
+#include "loader/loader.h"
 
 enum sim_kind {
     SIM_OK,

@@ -1,9 +1,10 @@
-/* Rows become a batch: bytes, ids, labels, padding, what failed, and the state after it. */
+/* Landed items become batches, in the plan's order or in that of arrival: bytes, ids, labels,
+ * padding, what failed, and the state after it. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "loader.h"
+#include "loader/loader.h"
 
 static const char *policy_hint = "; --on-error mask or substitute goes on without it";
 
@@ -79,13 +80,13 @@ static void keep_state(sterna_batch *b, const struct stn_epoch *epoch) {
     }
 }
 
-void stn_loader_collate(sterna_loader *l, sterna_batch *b, struct stn_item *items, int by_arrival) {
+static void collate(sterna_loader *l, sterna_batch *b, struct stn_item *items, int by_arrival) {
     struct stn_epoch *epoch = items->epoch;
     for (struct stn_item *item = items, *next; item; item = next) {
         next = by_arrival ? item->next : item->sibling;
         if (item->own && !stn_epoch_deliver(epoch, item->row)) l->stats.duplicates++;
         place_row(l, b, item);
-        stn_loader_free_item(l, item);
+        stn_item_free(l, item);
     }
     fill_rows(l, b);
     b->info.epoch = epoch->state.epoch;
@@ -93,4 +94,69 @@ void stn_loader_collate(sterna_loader *l, sterna_batch *b, struct stn_item *item
     epoch->state.step++;
     b->info.last_in_epoch = stn_epoch_steps_left(epoch) == 0;
     keep_state(b, epoch);
+}
+
+/* ---- which items make the next batch ---- */
+
+static void push_ready(sterna_loader *l, sterna_batch *b, uint64_t now_ns) {
+    if (!l->stats.first_batch_ns) l->stats.first_batch_ns = STN_MAX(now_ns - l->opened_ns, 1);
+    b->next = NULL;
+    *l->ready_end = b;
+    l->ready_end = &b->next;
+}
+
+static void compose_strict(sterna_loader *l, uint64_t now_ns) {
+    for (sterna_batch *b; (b = l->building) && b->n_settled == b->n_items;) {
+        l->building = b->next;
+        if (!l->building) l->building_end = &l->building;
+        collate(l, b, b->items, 0);
+        push_ready(l, b, now_ns);
+    }
+}
+
+/* The next batch takes the first samples that arrived, as soon as they are enough. */
+static void compose_arrival(sterna_loader *l, uint64_t now_ns) {
+    for (uint64_t i = 0; i < l->n_epochs; i++) {
+        struct stn_epoch *epoch = stn_loader_epoch(l, l->first_epoch + i);
+        struct stn_list *arrived = stn_loader_arrived(l, epoch), row;
+        while (stn_epoch_steps_left(epoch) > 0 && !l->failure.code) {
+            uint32_t own = stn_epoch_own(epoch), want = own ? own : 1;
+            if (arrived->n < want) return; /* later epochs wait: batches come in order of epochs */
+            stn_list_init(&row);
+            uint64_t ahead_bytes = 0;
+            sterna_batch *b = stn_batch_new(l->pool, l->schema, stn_plan_width(&epoch->plan, own));
+            if (!b) {
+                stn_loader_fail(l, STERNA_ENOMEM, "out of memory for a batch");
+                return;
+            }
+            while (row.n < want) {
+                struct stn_item *item = stn_list_take(arrived);
+                item->batch_row = (uint32_t)row.n;
+                ahead_bytes += item->ahead_bytes;
+                stn_list_append(&row, item);
+            }
+            b->n_items = want;
+            b->ahead_bytes = ahead_bytes;
+            collate(l, b, row.first, 1);
+            push_ready(l, b, now_ns);
+        }
+    }
+}
+
+static void retire_epochs(sterna_loader *l) {
+    while (l->n_epochs > 0 && stn_epoch_steps_left(stn_loader_epoch(l, l->first_epoch)) == 0) {
+        struct stn_epoch *epoch = stn_loader_epoch(l, l->first_epoch);
+        l->stats.missing += epoch->n_undelivered;
+        stn_epoch_fini(epoch);
+        l->first_epoch++;
+        l->n_epochs--;
+    }
+}
+
+void stn_loader_compose(sterna_loader *l, uint64_t now_ns) {
+    if (stn_loader_is_strict(l))
+        compose_strict(l, now_ns);
+    else
+        compose_arrival(l, now_ns);
+    retire_epochs(l);
 }

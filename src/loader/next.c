@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "loader.h"
+#include "loader/loader.h"
 
 #define CANCEL_POLL_NS                                                                             \
     (100 * STN_NS_PER_MS) /* a signal handler cannot wake a condition variable                     \

@@ -1,4 +1,4 @@
-/* What is behind a sterna_loader handle. Only src/loader*.c know it. */
+/* What is behind a sterna_loader handle. Only src/loader.c and src/loader/ know it. */
 #ifndef STN_LOADER_H
 #define STN_LOADER_H
 
@@ -120,29 +120,64 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
 /* One turn of the loader's work; returns when the next one is due (UINT64_MAX: when woken). */
 uint64_t stn_loader_step(sterna_loader *loader);
 
-/* ---- between src/loader*.c ---- */
+/* ---- stages, in the order of a turn (each in the file of its name); all under the lock ---- */
+
+void stn_loader_land(sterna_loader *l, uint64_t now_ns);    /* answers -> landed items */
+void stn_loader_expire(sterna_loader *l, uint64_t now_ns);  /* land.c: unanswered -> asked again */
+void stn_loader_compose(sterna_loader *l, uint64_t now_ns); /* landed items -> ready batches */
+size_t stn_loader_feed_starved(sterna_loader *l);           /* starve.c: how many found room */
+void stn_loader_plan_ahead(sterna_loader *l);               /* plan -> open items */
+void stn_loader_send(sterna_loader *l, uint64_t now_ns);    /* open items -> requests */
+void stn_loader_explain(sterna_loader *l, uint64_t now_ns); /* what consumers wait for */
+
+/* All stages once; consumers are told of what is ready. */
+void stn_loader_turn(sterna_loader *l);
+void *stn_loader_run(void *loader); /* the loader thread */
+
+/* The last failure there can be: every later next() returns it. */
+void stn_loader_fail(sterna_loader *l, int code, const char *message);
+/* Time that consumers waited since the last call goes to its cause. */
+void stn_loader_account_stall(sterna_loader *l, uint64_t now_ns);
+
+/* ---- items and lists (item.c) ---- */
 
 void stn_list_init(struct stn_list *list);
 void stn_list_append(struct stn_list *list, struct stn_item *item);
+void stn_list_insert(struct stn_list *list, struct stn_item *item); /* keeps the plan's order */
+void stn_list_remove(struct stn_list *list, struct stn_item *item);
 struct stn_item *stn_list_take(struct stn_list *list); /* the first, or NULL */
 
+int stn_item_is_farther(const struct stn_item *a, const struct stn_item *b); /* in the plan */
+/* The one that everything behind it waits for: it may use the escrow. */
+int stn_item_is_lowest(const sterna_loader *l, const struct stn_item *item);
+/* Bytes it will take of the budget when it is asked for, besides its place in a batch's run. */
+uint64_t stn_item_own_bytes(const sterna_loader *l, const struct stn_item *item);
+void stn_item_settle(sterna_loader *l, struct stn_item *item, int status);
+/* After a failed attempt: waits for the next one, or is given up. */
+void stn_item_try_again(sterna_loader *l, struct stn_item *item, int code, const char *why,
+                        uint64_t now_ns);
+void stn_item_give_up(sterna_loader *l, struct stn_item *item, int code, const char *why);
+void stn_item_free(sterna_loader *l, struct stn_item *item);
+
+int stn_loader_is_strict(const sterna_loader *l);
+struct stn_epoch *stn_loader_epoch(sterna_loader *l, uint64_t number);
+struct stn_list *stn_loader_arrived(sterna_loader *l, const struct stn_epoch *epoch);
+void stn_loader_unlink_slot(sterna_loader *l, struct stn_slot *slot); /* no longer in flight */
+
+/* ---- where it begins (begin.c), what memory it needs (budget.c) ---- */
+
+/* The first epoch, from the options or the state in them. */
+int stn_loader_begin(sterna_loader *l, const struct sterna_loader_options *o,
+                     struct sterna_error *err);
+int stn_loader_begin_epoch(sterna_loader *l); /* 0: none is left, or the ring is full */
+int stn_loader_check_hash(const uint8_t *want, const uint8_t *have, const char *whose,
+                          struct sterna_error *err);
+
+/* Budget and escrow; EBUDGET names the smallest budget that works. */
+int stn_loader_set_budget(sterna_loader *l, struct sterna_error *err);
 /* Bytes of one field of a sample as the selection knows them, STERNA_LENGTH_NULL or _UNKNOWN. */
 uint32_t stn_loader_length(const sterna_loader *l, uint32_t field, uint64_t index);
 /* Bytes all its fields take, each aligned; what is typical for those not known. */
 uint64_t stn_loader_sample_bytes(const sterna_loader *l, uint64_t index);
-
-/* loader_collate.c: rows (linked by sibling, or by next in arrival order) become the batch's rows;
- * their epoch has one step more. The items are free afterwards. */
-void stn_loader_collate(sterna_loader *l, sterna_batch *b, struct stn_item *items, int by_arrival);
-
-/* A turn, under the lock; time that consumers waited goes to its cause. */
-void stn_loader_turn(sterna_loader *l);
-void stn_loader_account_stall(sterna_loader *l, uint64_t now_ns);
-
-/* The last failure there can be: every later next() returns it. */
-void stn_loader_fail(sterna_loader *l, int code, const char *message);
-void stn_loader_free_item(sterna_loader *l, struct stn_item *item);
-int stn_loader_begin_epoch(sterna_loader *l); /* 0: none is left, or the ring is full */
-void *stn_loader_run(void *loader);           /* the loader thread */
 
 #endif

@@ -4,8 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/machine.h"
-#include "loader.h"
+#include "loader/loader.h"
 #include "store.h"
 
 #define ITEMS_MAX 65536
@@ -40,102 +39,6 @@ static int check_options(const struct sterna_loader_options *o, struct sterna_er
                         "batch size %u is over the window of %d in arrival order", o->batch_size,
                         STN_WINDOW_ROWS);
     return STERNA_OK;
-}
-
-/* ---- lengths and the budget ---- */
-
-uint32_t stn_loader_length(const sterna_loader *l, uint32_t field, uint64_t index) {
-    return sterna_selection_lengths(l->selection, l->field_at[field])[index];
-}
-
-uint64_t stn_loader_sample_bytes(const sterna_loader *l, uint64_t index) {
-    uint64_t sum = 0;
-    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
-        uint32_t bytes = stn_loader_length(l, f, index);
-        if (bytes == STERNA_LENGTH_UNKNOWN)
-            sum += stn_align_up((uint64_t)l->typical_bytes);
-        else if (bytes != STERNA_LENGTH_NULL)
-            sum += stn_align_up(bytes);
-    }
-    return sum;
-}
-
-/* What a sample takes of the budget when its fields have blocks of their own. */
-static uint64_t blocks_bytes(const sterna_loader *l, uint64_t index) {
-    uint64_t sum = 0;
-    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
-        uint32_t bytes = stn_loader_length(l, f, index);
-        if (bytes == STERNA_LENGTH_UNKNOWN)
-            sum += stn_pool_class_bytes((uint64_t)l->typical_bytes);
-        else if (bytes != STERNA_LENGTH_NULL)
-            sum += stn_pool_class_bytes(bytes);
-    }
-    return sum;
-}
-
-/* Sum of the k largest values seen: a heap of k with the smallest on top. */
-struct largest {
-    uint64_t *heap, sum;
-    size_t k, n;
-};
-
-static void sift_down(struct largest *t, size_t i) {
-    for (size_t child; (child = 2 * i + 1) < t->n; i = child) {
-        if (child + 1 < t->n && t->heap[child + 1] < t->heap[child]) child++;
-        if (t->heap[i] <= t->heap[child]) return;
-        uint64_t swap = t->heap[i];
-        t->heap[i] = t->heap[child];
-        t->heap[child] = swap;
-    }
-}
-
-static void add_value(struct largest *t, uint64_t value) {
-    if (t->n < t->k) {
-        t->heap[t->n++] = value;
-        t->sum += value;
-        if (t->n == t->k)
-            for (size_t i = t->n / 2; i-- > 0;) sift_down(t, i);
-    } else if (value > t->heap[0]) {
-        t->sum += value - t->heap[0];
-        t->heap[0] = value;
-        sift_down(t, 0);
-    }
-}
-
-/* The smallest budget with which any batch of the plan can be composed: the worst batch and, as
- * escrow, the largest sample. */
-static int smallest_budget(sterna_loader *l, uint64_t *bytes, struct sterna_error *err) {
-    struct largest t = {.k = (size_t)STN_MIN(l->info.n, (uint64_t)l->options.batch_size)};
-    t.heap = stn_array(t.k, sizeof *t.heap);
-    if (!t.heap) return stn_fail_memory(err, "lengths");
-    int in_run = l->options.order == STERNA_ORDER_STRICT;
-    for (uint64_t i = 0; t.k > 0 && i < l->info.n; i++)
-        add_value(&t, in_run ? stn_loader_sample_bytes(l, i) : blocks_bytes(l, i));
-    *bytes = (in_run ? stn_pool_class_bytes(t.sum) : t.sum) + l->escrow_bytes;
-    free(t.heap);
-    return STERNA_OK;
-}
-
-static int set_budget(sterna_loader *l, struct sterna_error *err) {
-    uint64_t max_sample = 0, smallest = 0;
-    for (uint64_t i = 0; i < l->info.n; i++) max_sample = STN_MAX(max_sample, blocks_bytes(l, i));
-    l->escrow_bytes = max_sample;
-    l->budget_bytes = l->options.memory_bytes ? l->options.memory_bytes
-                                              : stn_memory_limit() / 4 / stn_local_ranks();
-    /* The cheap bound first: it nearly always suffices. */
-    uint64_t bound;
-    if (!__builtin_mul_overflow(max_sample, (uint64_t)l->options.batch_size + 2, &bound) &&
-        bound <= l->budget_bytes)
-        return STERNA_OK;
-    int rc = smallest_budget(l, &smallest, err);
-    if (rc == STERNA_OK && smallest > l->budget_bytes)
-        rc = stn_fail(
-            err, STERNA_EBUDGET,
-            "a memory budget of %llu bytes is too small for batches of %u: the smallest that "
-            "works is %llu",
-            (unsigned long long)l->budget_bytes, l->options.batch_size,
-            (unsigned long long)smallest);
-    return rc;
 }
 
 /* ---- fields ---- */
@@ -180,22 +83,6 @@ static int set_fields(sterna_loader *l, const struct sterna_loader_options *o,
     return rc;
 }
 
-/* ---- where to begin ---- */
-
-static void hash_text(const uint8_t *hash, char text[17]) {
-    for (int i = 0; i < 8; i++) snprintf(text + 2 * i, 3, "%02x", hash[i]);
-}
-
-static int check_hash(const uint8_t *want, const uint8_t *have, const char *whose,
-                      struct sterna_error *err) {
-    char wanted[17], found[17];
-    if (memcmp(want, have, STERNA_HASH_BYTES) == 0) return STERNA_OK;
-    hash_text(want, wanted);
-    hash_text(have, found);
-    return stn_fail(err, STERNA_EMISMATCH, "%s is of selection %s..., this is selection %s...",
-                    whose, wanted, found);
-}
-
 static int same_dataset(const uint8_t *selection, const uint8_t *store, struct sterna_error *err) {
     char selected[STERNA_ID_TEXT_BYTES], stored[STERNA_ID_TEXT_BYTES];
     if (memcmp(selection, store, STERNA_ID_BYTES) == 0) return STERNA_OK;
@@ -205,107 +92,7 @@ static int same_dataset(const uint8_t *selection, const uint8_t *store, struct s
                     selected, stored);
 }
 
-static struct stn_state fresh_state(const sterna_loader *l, uint64_t epoch) {
-    const struct sterna_loader_options *o = &l->options;
-    struct stn_state s = {.seed = o->seed,
-                          .epoch = epoch,
-                          .n = l->info.n,
-                          .shuffle = o->shuffle,
-                          .order = o->order,
-                          .uneven = o->uneven,
-                          .batch_size = o->batch_size,
-                          .rank = o->rank,
-                          .world_size = o->world_size};
-    memcpy(s.selection_hash, l->info.hash, sizeof s.selection_hash);
-    return s;
-}
-
-static int same_part(const struct stn_state *s, const struct sterna_loader_options *o) {
-    return s->world_size == o->world_size && s->rank == o->rank && s->batch_size == o->batch_size &&
-           s->uneven == o->uneven;
-}
-
-/* The state to go on from, for this rank of this world. Seed and shuffle are the state's. */
-static int resume(sterna_loader *l, const struct sterna_loader_options *o, struct stn_state *s,
-                  struct sterna_error *err) {
-    struct stn_state saved, merged;
-    int rc = stn_state_decode(&saved, o->state, o->state_bytes, err);
-    if (rc < 0) return rc;
-    rc = check_hash(saved.selection_hash, l->info.hash, "the state", err);
-    if (rc == STERNA_OK && saved.n != l->info.n)
-        rc = stn_fail(err, STERNA_EMISMATCH, "the state is of %llu samples, the selection has %llu",
-                      (unsigned long long)saved.n, (unsigned long long)l->info.n);
-    l->options.seed = saved.seed;
-    l->options.shuffle = saved.shuffle;
-    *s = fresh_state(l, saved.epoch);
-    if (rc < 0) {
-        stn_state_fini(&saved);
-    } else if (stn_state_finished(&saved)) {
-        s->epoch++;
-        stn_state_fini(&saved);
-    } else if (same_part(&saved, o)) {
-        *s = saved;
-        s->order = o->order;
-    } else { /* another world or batch size: what remains is numbered anew */
-        rc = stn_state_merge(&merged, &saved, 1, err);
-        s->epoch = merged.epoch;
-        s->base = merged.base;
-        s->base_step = merged.base_step;
-        s->holes = merged.holes;
-        stn_state_fini(&saved);
-    }
-    return rc;
-}
-
-int stn_loader_begin_epoch(sterna_loader *l) {
-    uint64_t number = l->first_epoch + l->n_epochs;
-    if (l->n_epochs == STN_EPOCHS_AHEAD || number >= l->end_epoch) return 0;
-    if (l->steps_per_epoch == 0) { /* no epoch has a batch: that is the end */
-        l->end_epoch = number;
-        return 0;
-    }
-    struct stn_state state = fresh_state(l, number);
-    stn_epoch_init(&l->epochs[number % STN_EPOCHS_AHEAD], &state);
-    l->n_epochs++;
-    return 1;
-}
-
-static int set_start(sterna_loader *l, const struct sterna_loader_options *o,
-                     struct sterna_error *err) {
-    struct stn_state state = fresh_state(l, o->epoch);
-    struct stn_plan plan;
-    stn_state_plan(&state, &plan);
-    l->steps_per_epoch = plan.n_steps;
-    int rc = o->state ? resume(l, o, &state, err) : STERNA_OK;
-    if (rc < 0) return rc;
-    l->state_bytes = stn_state_encode(&state, NULL, 0);
-    l->state = malloc(l->state_bytes);
-    if (!l->state) {
-        stn_state_fini(&state);
-        return stn_fail_memory(err, "a state");
-    }
-    stn_state_encode(&state, l->state, l->state_bytes);
-    l->first_epoch = state.epoch;
-    l->end_epoch = o->epochs == 0 || o->epochs > UINT64_MAX - state.epoch ? UINT64_MAX
-                                                                          : state.epoch + o->epochs;
-    if (l->steps_per_epoch > 0 && l->first_epoch < l->end_epoch) {
-        stn_epoch_init(&l->epochs[state.epoch % STN_EPOCHS_AHEAD], &state);
-        l->n_epochs = 1;
-    }
-    stn_state_fini(&state);
-    return STERNA_OK;
-}
-
 /* ---- memory ---- */
-
-void stn_loader_free_item(sterna_loader *l, struct stn_item *item) {
-    free(item->why);
-    item->why = NULL;
-    item->status = ITEM_OPEN;
-    item->epoch = NULL;
-    item->next = l->free_items;
-    l->free_items = item;
-}
 
 static void wake_loader(void *loader) { stn_waker_wake(&((sterna_loader *)loader)->waker); }
 
@@ -405,9 +192,10 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
     }
     rc = set_fields(l, options, err);
     if (rc == STERNA_OK && options->expect_selection)
-        rc = check_hash(options->expect_selection, l->info.hash, "what was expected", err);
-    if (rc == STERNA_OK) rc = set_budget(l, err);
-    if (rc == STERNA_OK) rc = set_start(l, options, err);
+        rc = stn_loader_check_hash(options->expect_selection, l->info.hash, "what was expected",
+                                   err);
+    if (rc == STERNA_OK) rc = stn_loader_set_budget(l, err);
+    if (rc == STERNA_OK) rc = stn_loader_begin(l, options, err);
     if (rc == STERNA_OK) rc = open_source(l, err);
     if (rc == STERNA_OK) rc = make_items(l, err);
     if (rc == STERNA_OK) rc = start(l, err);

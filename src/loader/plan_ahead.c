@@ -1,0 +1,123 @@
+/* Reading ahead: rows of the plan become items, and in strict order batches with memory. */
+#include <string.h>
+
+#include "loader/loader.h"
+
+static struct stn_item *take_item(sterna_loader *l, struct stn_epoch *epoch, uint64_t row,
+                                  uint64_t index, int own) {
+    struct stn_item *item = l->free_items;
+    struct stn_extent *extents = item->extents;
+    l->free_items = item->next;
+    *item = (struct stn_item){
+        .row = row, .index = index, .own = own, .epoch = epoch, .extents = extents};
+    memset(extents, 0, l->schema->n_fields * sizeof *extents);
+    item->ahead_bytes = stn_loader_sample_bytes(l, index);
+    l->ahead_bytes += item->ahead_bytes;
+    return item;
+}
+
+static int enough_ahead(const sterna_loader *l) {
+    int idle = !l->ready && !l->building && !l->open.n && !l->oldest_slot && !l->waiting.n;
+    return l->ahead_bytes >= l->ahead_max_bytes && !idle;
+}
+
+/* The epoch to ask from now; opens the next one when all others were asked for. */
+static struct stn_epoch *asking_epoch(sterna_loader *l, uint64_t *row, uint64_t *index, int *own,
+                                      int *rc) {
+    uint64_t number = l->first_epoch;
+    do {
+        for (; number < l->first_epoch + l->n_epochs; number++) {
+            struct stn_epoch *epoch = stn_loader_epoch(l, number);
+            *rc = stn_epoch_ask(epoch, row, index, own);
+            if (*rc != STERNA_END) return epoch;
+        }
+    } while (stn_loader_begin_epoch(l));
+    *rc = STERNA_END;
+    return NULL;
+}
+
+/* Takes the next batch's rows out of the plan and lays them out; it has no memory yet. */
+static void plan_batch(sterna_loader *l) {
+    uint64_t row, index;
+    int own, rc;
+    struct stn_epoch *epoch = asking_epoch(l, &row, &index, &own, &rc);
+    if (!epoch || rc != STERNA_OK) return;
+    uint32_t n_own = (uint32_t)STN_MIN(epoch->n_open + (uint64_t)own, epoch->plan.batch_size);
+    sterna_batch *b = stn_batch_new(l->pool, l->schema, stn_plan_width(&epoch->plan, n_own));
+    if (!b) {
+        stn_loader_fail(l, STERNA_ENOMEM, "out of memory for a batch");
+        return;
+    }
+    b->n_items = own ? n_own : 1; /* a batch without rows of its own shows one filler */
+    struct stn_item **end = &b->items;
+    for (uint32_t i = 0; i < b->n_items; i++) {
+        if (i > 0) stn_epoch_ask(epoch, &row, &index, &own);
+        struct stn_item *item = take_item(l, epoch, row, index, own);
+        item->batch = b;
+        item->batch_row = i;
+        *end = item;
+        end = &item->sibling;
+        b->ahead_bytes += item->ahead_bytes;
+        for (uint32_t f = 0; f < l->schema->n_fields; f++) {
+            uint32_t bytes = stn_loader_length(l, f, index);
+            int known = bytes != STERNA_LENGTH_UNKNOWN && bytes != STERNA_LENGTH_NULL;
+            b->columns[f].bytes[i] = known ? bytes : 0;
+        }
+        stn_list_append(&l->pending_items, item);
+    }
+    l->pending = b;
+}
+
+/* Gives the planned batch its memory, and its items to the open list; 0 if it cannot now. */
+static int admit_batch(sterna_loader *l) {
+    sterna_batch *b = l->pending;
+    uint64_t bytes = stn_batch_layout(b);
+    if (bytes > 0) {
+        uint64_t reserve = l->building || l->ready ? l->escrow_bytes : 0;
+        struct stn_block *block;
+        int rc = stn_pool_acquire(l->pool, bytes, reserve, &block);
+        if (rc == STERNA_ENOMEM) stn_loader_fail(l, rc, "out of memory for a batch");
+        if (rc < 0) return 0;
+        stn_batch_take_block(b, &block);
+    }
+    for (struct stn_item *item; (item = stn_list_take(&l->pending_items));)
+        stn_list_append(&l->open, item);
+    l->pending = NULL;
+    *l->building_end = b;
+    l->building_end = &b->next;
+    return 1;
+}
+
+static uint32_t count_free_items(const sterna_loader *l, uint32_t enough) {
+    uint32_t n = 0;
+    for (const struct stn_item *item = l->free_items; item && n < enough; item = item->next) n++;
+    return n;
+}
+
+static void plan_ahead_strict(sterna_loader *l) {
+    for (;;) {
+        if (!l->pending) {
+            if (enough_ahead(l)) return;
+            if (count_free_items(l, l->options.batch_size) < l->options.batch_size) return;
+            plan_batch(l);
+        }
+        if (!l->pending || !admit_batch(l)) return;
+    }
+}
+
+static void plan_ahead_arrival(sterna_loader *l) {
+    while (!enough_ahead(l) && l->free_items) {
+        uint64_t row, index;
+        int own, rc;
+        struct stn_epoch *epoch = asking_epoch(l, &row, &index, &own, &rc);
+        if (!epoch || rc != STERNA_OK) return;
+        stn_list_append(&l->open, take_item(l, epoch, row, index, own));
+    }
+}
+
+void stn_loader_plan_ahead(sterna_loader *l) {
+    if (stn_loader_is_strict(l))
+        plan_ahead_strict(l);
+    else
+        plan_ahead_arrival(l);
+}

@@ -1,0 +1,137 @@
+/* Items become requests: a place for the bytes first, then the source, within its window. */
+#include <string.h>
+
+#include "loader/loader.h"
+
+#define SUBMIT_AT_ONCE 64
+
+void link_slot(sterna_loader *l, struct stn_slot *slot) {
+    slot->older = l->newest_slot;
+    slot->newer = NULL;
+    if (l->newest_slot)
+        l->newest_slot->newer = slot;
+    else
+        l->oldest_slot = slot;
+    l->newest_slot = slot;
+    l->stats.in_flight++;
+    l->stats.in_flight_bytes += slot->asked_bytes;
+    l->stats.in_flight_bytes_max = STN_MAX(l->stats.in_flight_bytes_max, l->stats.in_flight_bytes);
+}
+
+void stn_loader_unlink_slot(sterna_loader *l, struct stn_slot *slot) {
+    if (slot->older)
+        slot->older->newer = slot->newer;
+    else
+        l->oldest_slot = slot->newer;
+    if (slot->newer)
+        slot->newer->older = slot->older;
+    else
+        l->newest_slot = slot->older;
+    l->stats.in_flight--;
+    l->stats.in_flight_bytes -= slot->asked_bytes;
+}
+
+/* Where a field of known length has its place in the batch's run; NULL: it needs memory of its own.
+ */
+static uint8_t *place_in_run(const sterna_loader *l, const struct stn_item *item, uint32_t f) {
+    const struct stn_column *column = item->batch ? &item->batch->columns[f] : NULL;
+    if (!column || !column->start || item->unprepared || item->wanted_bytes) return NULL;
+    if (stn_loader_length(l, f, item->index) == STERNA_LENGTH_UNKNOWN) return NULL;
+    return column->start + column->offsets[item->batch_row];
+}
+
+/* Bytes of a block for a field that has no place in a run: at least as many as it needed before. */
+static uint64_t own_part_bytes(const sterna_loader *l, const struct stn_item *item, uint32_t f) {
+    uint32_t length = stn_loader_length(l, f, item->index);
+    uint64_t bytes = length == STERNA_LENGTH_UNKNOWN ? (uint64_t)l->typical_bytes : length;
+    return STN_MAX(bytes, item->wanted_bytes);
+}
+
+/* What the item will take of the budget when it is asked for. */
+uint64_t stn_item_own_bytes(const sterna_loader *l, const struct stn_item *item) {
+    uint64_t sum = 0;
+    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
+        int null = stn_loader_length(l, f, item->index) == STERNA_LENGTH_NULL;
+        if (!null && !place_in_run(l, item, f))
+            sum += stn_pool_class_bytes(own_part_bytes(l, item, f));
+    }
+    return sum;
+}
+
+/* Sources bring the length with the bytes; if it is another one, the sink corrects the place. */
+static int prepare_part(sterna_loader *l, struct stn_item *item, struct stn_slot *slot,
+                        uint32_t f) {
+    struct stn_part *part = &slot->parts[f];
+    uint32_t length = stn_loader_length(l, f, item->index);
+    if (length == STERNA_LENGTH_NULL) return STERNA_OK;
+    part->prepared = place_in_run(l, item, f);
+    part->prepared_bytes = length;
+    if (part->prepared) return STERNA_OK;
+    return stn_pool_acquire(l->pool, own_part_bytes(l, item, f), slot->reserve_bytes, &part->own);
+}
+
+/* Makes the request for an item; AGAIN: no slot is free or the window is full; EBUDGET, ENOMEM. */
+static int prepare(sterna_loader *l, struct stn_item *item, struct stn_request *request,
+                   uint64_t now_ns) {
+    if (l->oldest_slot && l->stats.in_flight_bytes + item->ahead_bytes > l->source->ahead_bytes)
+        return STERNA_AGAIN;
+    struct stn_slot *slot = stn_sink_open_slot(&l->sink, &request->ticket);
+    if (!slot) return STERNA_AGAIN;
+    memcpy(slot->id, sterna_selection_ids(l->selection)[item->index], sizeof slot->id);
+    slot->reserve_bytes = stn_item_is_lowest(l, item) ? 0 : l->escrow_bytes;
+    int rc = STERNA_OK;
+    for (uint32_t f = 0; f < l->schema->n_fields && rc == STERNA_OK; f++)
+        rc = prepare_part(l, item, slot, f);
+    if (rc < 0) {
+        stn_sink_close_slot(&l->sink, slot);
+        return rc;
+    }
+    slot->owner = item;
+    slot->sent_ns = now_ns;
+    slot->asked_bytes = item->ahead_bytes;
+    memcpy(request->id, slot->id, sizeof request->id);
+    request->fields = l->schema->numbers;
+    request->n_fields = l->schema->n_fields;
+    request->expected_bytes = item->ahead_bytes;
+    item->slot = slot;
+    item->status = ITEM_ASKED;
+    item->attempts++;
+    link_slot(l, slot);
+    return STERNA_OK;
+}
+
+static void submit(sterna_loader *l, const struct stn_request *requests, size_t n) {
+    int rc = n ? l->source->ops->submit(l->source, requests, n) : STERNA_OK;
+    if (rc < 0) stn_loader_fail(l, rc, "the store takes no more requests");
+    l->stats.requests += n;
+}
+
+void stn_loader_send(sterna_loader *l, uint64_t now_ns) {
+    struct stn_request requests[SUBMIT_AT_ONCE];
+    size_t n = 0;
+    int rc = STERNA_OK;
+    for (struct stn_item *item; rc != STERNA_AGAIN && (item = l->open.first);) {
+        if (l->starved.n && stn_item_is_farther(item, l->starved.first) &&
+            stn_item_own_bytes(l, item))
+            break;
+        stn_list_take(&l->open);
+        rc = prepare(l, item, &requests[n], now_ns);
+        if (rc == STERNA_OK) {
+            n++;
+        } else if (rc == STERNA_EBUDGET) {
+            item->status = ITEM_STARVED;
+            stn_list_insert(&l->starved, item);
+            rc = STERNA_AGAIN; /* those farther ahead would take what it waits for */
+        } else if (rc == STERNA_ENOMEM) {
+            item->attempts++;
+            stn_item_try_again(l, item, rc, "out of memory", now_ns);
+        } else {
+            stn_list_insert(&l->open, item);
+        }
+        if (n == STN_COUNT(requests)) {
+            submit(l, requests, n);
+            n = 0;
+        }
+    }
+    submit(l, requests, n);
+}
