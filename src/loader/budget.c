@@ -64,7 +64,7 @@ static void add_value(struct largest *t, uint64_t value) {
 /* The smallest budget with which any batch of the plan can be composed: the worst batch and, as
  * escrow, the largest sample. */
 static int smallest_budget(sterna_loader *l, uint64_t *bytes, struct sterna_error *err) {
-    struct largest t = {.k = (size_t)STN_MIN(l->info.n, (uint64_t)l->options.batch_size)};
+    struct largest t = {.k = l->batch_rows};
     t.heap = stn_array(t.k, sizeof *t.heap);
     if (!t.heap) return stn_fail_memory(err, "lengths");
     int in_run = l->options.order == STERNA_ORDER_STRICT;
@@ -83,7 +83,7 @@ int stn_loader_set_budget(sterna_loader *l, struct sterna_error *err) {
                                               : stn_memory_limit() / 4 / stn_local_ranks();
     /* The cheap bound first: it nearly always suffices. */
     uint64_t bound;
-    if (!__builtin_mul_overflow(max_sample, (uint64_t)l->options.batch_size + 2, &bound) &&
+    if (!__builtin_mul_overflow(max_sample, (uint64_t)l->batch_rows + 2, &bound) &&
         bound <= l->budget_bytes)
         return STERNA_OK;
     int rc = smallest_budget(l, &smallest, err);

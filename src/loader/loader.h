@@ -61,6 +61,8 @@ struct sterna_loader {
     struct stn_schema *schema;
     uint32_t field_at[32];                /* field f of the schema is this one in the selection */
     struct sterna_loader_options options; /* pointers in it are not kept */
+    uint32_t
+        batch_rows; /* samples a batch can ask for: the batch size, or fewer if there are fewer */
     struct stn_retry retry;
     uint64_t budget_bytes, escrow_bytes;
     uint64_t timeout_ns;      /* of a request; 0: none */

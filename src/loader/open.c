@@ -70,7 +70,7 @@ static int set_fields(sterna_loader *l, const struct sterna_loader_options *o,
     if (l->info.n > 0 && l->env.n_fields != l->info.n_fields &&
         l->info.n_fields < l->env.n_fields && !o->fields)
         n = l->info.n_fields; /* the selection is older than the newest fields */
-    if (n == 0 || n > STN_FIELDS_MAX)
+    if (n > STN_FIELDS_MAX || (n == 0 && l->info.n > 0)) /* an empty store has no fields yet */
         return stn_fail(err, STERNA_EINVAL, "%zu fields: 1 to %d can be read", n, STN_FIELDS_MAX);
     int rc = STERNA_OK;
     for (size_t i = 0; i < n && rc == STERNA_OK; i++)
@@ -105,12 +105,10 @@ static void on_release(void *loader) {
 static int make_items(sterna_loader *l, struct sterna_error *err) {
     uint64_t mean = l->info.n && l->info.n_bytes ? l->info.n_bytes / l->info.n : 65536;
     mean = STN_MAX(mean, 512);
-    uint64_t batch_bytes = mean * l->options.batch_size;
-    l->ahead_max_bytes = l->source->ahead_bytes + BATCHES_AHEAD * batch_bytes;
-    uint64_t n = l->ahead_max_bytes / mean + l->options.batch_size;
-    l->n_items =
-        (uint32_t)STN_MIN(STN_MAX(n, 2 * (uint64_t)l->options.batch_size),
-                          STN_MAX((uint64_t)ITEMS_MAX, 4 * (uint64_t)l->options.batch_size));
+    uint64_t rows = STN_MAX(l->batch_rows, 1);
+    l->ahead_max_bytes = l->source->ahead_bytes + BATCHES_AHEAD * mean * rows;
+    uint64_t n = STN_MIN(l->ahead_max_bytes / mean + rows, STN_MAX((uint64_t)ITEMS_MAX, 2 * rows));
+    l->n_items = (uint32_t)STN_MAX(n, 2 * rows);
     l->items = stn_array(l->n_items, sizeof *l->items);
     l->item_extents = stn_array((size_t)l->n_items * l->schema->n_fields, sizeof *l->item_extents);
     l->exceptions = stn_array(STN_EXCEPTIONS_MAX, sizeof *l->exceptions);
@@ -177,6 +175,7 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
     l->options = *options;
     l->selection = sterna_selection_retain(selection);
     sterna_selection_info(selection, &l->info);
+    l->batch_rows = (uint32_t)STN_MIN((uint64_t)options->batch_size, l->info.n);
     l->pid = getpid();
     l->opened_ns = stn_now(env->clock);
     l->retry = STN_RETRY_DEFAULT;

@@ -98,7 +98,7 @@ static void plan_ahead_strict(sterna_loader *l) {
     for (;;) {
         if (!l->pending) {
             if (enough_ahead(l)) return;
-            if (count_free_items(l, l->options.batch_size) < l->options.batch_size) return;
+            if (count_free_items(l, l->batch_rows) < l->batch_rows) return;
             plan_batch(l);
         }
         if (!l->pending || !admit_batch(l)) return;
