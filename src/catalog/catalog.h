@@ -78,6 +78,9 @@ int stn_catalog_declare_class(struct stn_catalog *c, const char *name, int64_t *
 /* 1 in *found if the sample is listed (in this run too). */
 int stn_catalog_has(struct stn_catalog *c, const uint8_t id[16], int *found,
                     struct sterna_error *err);
+/* The same for one field of a sample, while a run is open: 1 in *has if its length is listed. */
+int stn_catalog_has_field(struct stn_catalog *c, const uint8_t id[16], const char *field, int *has,
+                          struct sterna_error *err);
 /* Adds a sample to the run; update sets the given cells of a listed one (with new_run: and moves it
  * to this run, for replaced bytes); *changed (may be NULL): 1 if a value differs now. */
 int stn_catalog_insert(struct stn_catalog *c, const struct stn_row *row, struct sterna_error *err);

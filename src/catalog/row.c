@@ -1,5 +1,6 @@
 /* Samples of a run being written: looked up, inserted, updated. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -170,17 +171,46 @@ static int same_value(const struct sterna_value *a, const struct sterna_value *b
            (a->text_bytes == 0 || memcmp(a->text, b->text, a->text_bytes) == 0);
 }
 
-/* Compares a listed sample with the cells: *differs, and what its fields gain in bytes. */
-static int compare_row(struct stn_run *run, const struct stn_row *row, int *differs,
-                       int64_t *more_bytes, struct sterna_error *err) {
+/* Steps run->find onto the sample, all columns in the schema's order. 1, 0: not listed; an error.
+ * Whoever gets a 1 resets it. */
+static int find_row(struct stn_run *run, const uint8_t id[16], struct sterna_error *err) {
     int rc = STERNA_OK;
     if (!run->find)
         rc = stn_sql_prepare_take(
             &run->sql, &run->find,
             column_list(run, "SELECT ", "\"%w\"", " FROM sample WHERE id = ?1"), err);
     if (rc < 0) return rc;
-    sqlite3_bind_blob(run->find, 1, row->id, 16, SQLITE_STATIC);
-    rc = stn_sql_step(&run->sql, run->find, err);
+    sqlite3_bind_blob(run->find, 1, id, 16, SQLITE_STATIC);
+    return stn_sql_step(&run->sql, run->find, err);
+}
+
+static int has_field(struct stn_run *run, const uint8_t id[16], const char *field, int *has,
+                     struct sterna_error *err) {
+    char column[STN_COLUMN_NAME_MAX + 8];
+    snprintf(column, sizeof column, "%s_bytes", field);
+    long at = stn_schema_column(&run->schema, column);
+    if (at < 0) return STERNA_OK;
+    int rc = find_row(run, id, err);
+    if (rc <= 0) return rc;
+    *has = sqlite3_column_type(run->find, (int)at) != SQLITE_NULL;
+    sqlite3_reset(run->find);
+    return STERNA_OK;
+}
+
+int stn_catalog_has_field(struct stn_catalog *c, const uint8_t id[16], const char *field, int *has,
+                          struct sterna_error *err) {
+    *has = 0;
+    pthread_mutex_lock(&c->mutex);
+    int rc = stn_run_check(c, err);
+    if (rc == STERNA_OK) rc = has_field(c->run, id, field, has, err);
+    pthread_mutex_unlock(&c->mutex);
+    return rc;
+}
+
+/* Compares a listed sample with the cells: *differs, and what its fields gain in bytes. */
+static int compare_row(struct stn_run *run, const struct stn_row *row, int *differs,
+                       int64_t *more_bytes, struct sterna_error *err) {
+    int rc = find_row(run, row->id, err);
     if (rc < 0) return rc;
     if (rc == 0) {
         char id[STERNA_ID_TEXT_BYTES];
