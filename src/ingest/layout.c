@@ -30,47 +30,58 @@ int stn_has_image_suffix(const char *name, size_t bytes) {
     return 0;
 }
 
-/* ---- reading ---- */
+/* ---- classes ---- */
 
-struct names {
-    char **at;
-    size_t n, cap;
-};
-
-struct reading {
-    int root_fd;
-    const struct stn_layout_options *options;
-    struct sterna_error *err;
-};
-
-static int names_add(struct names *names, const char *name) {
-    if (stn_grow((void **)&names->at, &names->cap, names->n + 1, sizeof *names->at) < 0)
+int stn_layout_add_class(struct stn_layout *layout, const char *name) {
+    size_t n = layout->n_classes;
+    if (stn_grow((void **)&layout->classes, &layout->classes_cap, n + 1, sizeof *layout->classes) <
+        0)
         return STERNA_ENOMEM;
-    names->at[names->n] = strdup(name);
-    return names->at[names->n] ? (names->n++, STERNA_OK) : STERNA_ENOMEM;
-}
-
-static void names_fini(struct names *names) {
-    while (names->n > 0) free(names->at[--names->n]);
-    free(names->at);
-    *names = (struct names){0};
+    layout->classes[n] = strdup(name);
+    return layout->classes[n] ? (layout->n_classes++, STERNA_OK) : STERNA_ENOMEM;
 }
 
 static int by_bytes(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void names_sort_unique(struct names *names) {
+void stn_layout_keep_classes(struct stn_layout *layout, const unsigned char *keep) {
     size_t kept = 0;
-    if (names->n > 1) qsort(names->at, names->n, sizeof *names->at, by_bytes);
-    for (size_t i = 0; i < names->n; i++) {
-        if (kept > 0 && strcmp(names->at[kept - 1], names->at[i]) == 0)
-            free(names->at[i]);
+    for (size_t i = 0; i < layout->n_classes; i++) {
+        if (keep[i])
+            layout->classes[kept++] = layout->classes[i];
         else
-            names->at[kept++] = names->at[i];
+            free(layout->classes[i]);
     }
-    names->n = kept;
+    layout->n_classes = kept;
 }
+
+void stn_layout_sort_classes(struct stn_layout *layout) {
+    size_t kept = 0;
+    char **names = layout->classes;
+    if (layout->n_classes > 1) qsort(names, layout->n_classes, sizeof *names, by_bytes);
+    for (size_t i = 0; i < layout->n_classes; i++) {
+        if (kept > 0 && strcmp(names[kept - 1], names[i]) == 0)
+            free(names[i]);
+        else
+            names[kept++] = names[i];
+    }
+    layout->n_classes = kept;
+}
+
+void stn_layout_fini(struct stn_layout *layout) {
+    while (layout->n_classes > 0) free(layout->classes[--layout->n_classes]);
+    free(layout->classes);
+    *layout = (struct stn_layout){0};
+}
+
+/* ---- reading ---- */
+
+struct reading {
+    int root_fd;
+    const struct stn_layout_options *options;
+    struct sterna_error *err;
+};
 
 static int matches_any(const struct stn_layout_options *o, const char *path, size_t bytes) {
     for (size_t i = 0; i < o->n_patterns; i++)
@@ -108,7 +119,7 @@ static int is_directory(const struct reading *r, int dir_fd, const struct dirent
 
 /* Adds d to names unless it only holds fields' files; `above` is the path to it or "". */
 static int consider(const struct reading *r, const char *above, const char *name,
-                    struct names *names) {
+                    struct stn_layout *names) {
     size_t bytes = strlen(above) + strlen(name) + 2;
     char *path = malloc(bytes);
     int rc = STERNA_ENOMEM;
@@ -118,7 +129,7 @@ static int consider(const struct reading *r, const char *above, const char *name
         strcat(path, name);
         rc = only_for_fields(r, path);
         if (rc == 0)
-            rc = names_add(names, name);
+            rc = stn_layout_add_class(names, name);
         else if (rc > 0)
             rc = STERNA_OK;
     }
@@ -127,7 +138,7 @@ static int consider(const struct reading *r, const char *above, const char *name
 }
 
 /* Adds the directories in `path` to names. */
-static int list(const struct reading *r, const char *path, struct names *names) {
+static int list(const struct reading *r, const char *path, struct stn_layout *names) {
     int fd = openat(r->root_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return STERNA_OK;
     DIR *dir = fdopendir(fd);
@@ -142,37 +153,28 @@ static int list(const struct reading *r, const char *path, struct names *names) 
     return rc;
 }
 
-static int all_are_splits(const struct names *names) {
-    for (size_t i = 0; i < names->n; i++)
-        if (!stn_split_name(names->at[i], strlen(names->at[i]))) return 0;
-    return names->n > 0;
+static int all_are_splits(const struct stn_layout *top) {
+    for (size_t i = 0; i < top->n_classes; i++)
+        if (!stn_split_name(top->classes[i], strlen(top->classes[i]))) return 0;
+    return top->n_classes > 0;
 }
 
 int stn_layout_read(struct stn_layout *layout, int root_fd,
                     const struct stn_layout_options *options, struct sterna_error *err) {
     struct reading r = {root_fd, options, err};
-    struct names top = {0}, classes = {0};
+    struct stn_layout top = {0};
     *layout = (struct stn_layout){0};
-    int rc = list(&r, "", &top);
-    if (rc == STERNA_OK && all_are_splits(&top)) {
-        layout->has_splits = 1;
-        for (size_t i = 0; i < top.n && rc == STERNA_OK; i++) rc = list(&r, top.at[i], &classes);
-    } else {
-        classes = top;
-        top = (struct names){0};
+    int rc = list(&r, "", layout);
+    if (rc == STERNA_OK && all_are_splits(layout)) {
+        top = *layout;
+        *layout = (struct stn_layout){.has_splits = 1};
+        for (size_t i = 0; i < top.n_classes && rc == STERNA_OK; i++)
+            rc = list(&r, top.classes[i], layout);
     }
-    names_sort_unique(&classes);
-    names_fini(&top);
-    if (rc < 0) names_fini(&classes);
-    layout->classes = classes.at;
-    layout->n_classes = classes.n;
+    stn_layout_fini(&top);
+    stn_layout_sort_classes(layout);
+    if (rc < 0) stn_layout_fini(layout);
     return rc;
-}
-
-void stn_layout_fini(struct stn_layout *layout) {
-    struct names names = {layout->classes, layout->n_classes, 0};
-    names_fini(&names);
-    *layout = (struct stn_layout){0};
 }
 
 /* ---- one file ---- */

@@ -14,7 +14,7 @@
 struct stn_layout {
     int has_splits;
     char **classes; /* sorted, each once */
-    size_t n_classes;
+    size_t n_classes, classes_cap;
 };
 
 struct stn_layout_options {
@@ -30,6 +30,11 @@ void stn_layout_fini(struct stn_layout *layout);
 
 /* Index into classes of this name, or -1. */
 long stn_layout_class(const struct stn_layout *layout, const char *name, size_t bytes);
+
+/* Keeps those whose byte in `keep` is not 0. Adds one (ENOMEM): then sort them again. */
+void stn_layout_keep_classes(struct stn_layout *layout, const unsigned char *keep);
+int stn_layout_add_class(struct stn_layout *layout, const char *name);
+void stn_layout_sort_classes(struct stn_layout *layout);
 
 /* Where the file stands, by its path alone. place->path is `path`. */
 void stn_layout_place(const struct stn_layout *layout, const char *path, size_t path_bytes,

@@ -143,7 +143,7 @@ static void test_layout_places_files(void **state) {
     char *classes[] = {cat, dog};
     (void)state;
     for (size_t i = 0; i < STN_COUNT(rows); i++) {
-        struct stn_layout layout = {rows[i].has_splits, classes, 2};
+        struct stn_layout layout = {rows[i].has_splits, classes, 2, 2};
         struct stn_place place;
         stn_layout_place(&layout, rows[i].path, strlen(rows[i].path), &place);
         if (!is(place.class_name, place.class_bytes, rows[i].class_name) ||
@@ -155,7 +155,7 @@ static void test_layout_places_files(void **state) {
 static void test_layout_finds_classes_by_name(void **state) {
     char a[] = "a", ab[] = "ab", b[] = "b", high[] = "\xff";
     char *classes[] = {a, ab, b, high};
-    struct stn_layout layout = {0, classes, 4};
+    struct stn_layout layout = {0, classes, 4, 4};
     (void)state;
     assert_int_equal(stn_layout_class(&layout, "a", 1), 0);
     assert_int_equal(stn_layout_class(&layout, "ab", 2), 1);
