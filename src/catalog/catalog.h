@@ -97,4 +97,9 @@ int stn_catalog_query(struct stn_catalog *c, const struct sterna_query_options *
                       int (*row)(void *, const char *const *, const struct sterna_value *, size_t),
                       void *ctx, struct sterna_error *err);
 
+/* sterna_select over this catalogue. `dir` (may be NULL: nothing is cached or named) is the store's
+ * directory: DIR/selections/NAME.sel, DIR/cache/. */
+int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char *dir,
+                       const struct sterna_select_options *options, struct sterna_error *err);
+
 #endif
