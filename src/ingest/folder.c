@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/machine.h"
+#include "base/thread.h"
 #include "ingest/classes.h"
 #include "ingest/reader.h"
 #include "store.h"
@@ -150,7 +151,7 @@ static void *read_thread(void *arg) {
 /* ---- threads ---- */
 
 static int start_one(struct folder *f, void *(*body)(void *)) {
-    errno = pthread_create(&f->threads[f->n_threads], NULL, body, f);
+    errno = stn_thread_create(&f->threads[f->n_threads], body, f);
     if (errno) return stn_fail_sys(f->err, STERNA_ENOMEM, "a thread cannot be started");
     f->n_threads++;
     return STERNA_OK;

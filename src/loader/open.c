@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "loader/loader.h"
 #include "store.h"
 
@@ -157,7 +158,7 @@ static void init_lists(sterna_loader *l) {
 
 static int start(sterna_loader *l, struct sterna_error *err) {
     if (l->env.stepped) return STERNA_OK;
-    if (pthread_create(&l->thread, NULL, stn_loader_run, l) != 0)
+    if (stn_thread_create(&l->thread, stn_loader_run, l) != 0)
         return stn_fail(err, STERNA_ENOMEM, "no thread for the loader");
     l->has_thread = 1;
     return STERNA_OK;

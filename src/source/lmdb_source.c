@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/thread.h"
 #include "source/lmdb_env.h"
 #include "sterna/store.h"
 
@@ -293,24 +293,17 @@ static int init_lock(struct lmdb_source *s) {
     return STERNA_OK;
 }
 
-/* Starts as many threads as the system gives, at least one. They take no signals: those are for
- * the program's own threads. */
+/* Starts as many threads as the system gives, at least one. */
 static int start_workers(struct lmdb_source *s, struct sterna_error *err) {
-    static const int ours[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-    sigset_t none, before;
-    sigfillset(&none);
-    for (size_t i = 0; i < STN_COUNT(ours); i++) sigdelset(&none, ours[i]);
-    pthread_sigmask(SIG_SETMASK, &none, &before);
     int failed = 0;
     pthread_mutex_lock(&s->mutex);
     while (!failed && s->n_running < s->n_workers) {
         struct worker *w = &s->workers[s->n_running];
-        failed = pthread_create(&w->thread, NULL, work, w);
+        failed = stn_thread_create(&w->thread, work, w);
         if (!failed) s->n_running++;
     }
     int started = s->n_running > 0;
     pthread_mutex_unlock(&s->mutex);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (started) return STERNA_OK;
     errno = failed;
     return stn_fail_sys(err, STERNA_ENOMEM, "no thread can be started to read %s", s->db->path);
