@@ -5,6 +5,7 @@
  * if its earlier values were stored would list samples without bytes. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -15,7 +16,8 @@ enum {
     /* Pages that one value may take besides its own: a leaf copied or split, branches, and its
      * share of the free list. And what a transaction may take on top of all its values. */
     PAGES_A_VALUE = 4,
-    PAGES_A_TRANSACTION = 256
+    PAGES_A_TRANSACTION = 256,
+    LOOKS_A_TRIM = 256
 };
 #define COMMIT_BYTES ((size_t)64 << 20)
 
@@ -25,6 +27,8 @@ struct stn_lmdb_writer {
     size_t used_bytes;     /* of the file when the transaction began */
     size_t map_bytes;      /* then */
     size_t gathered_bytes; /* pages that its values may take, at most */
+    unsigned n_looks;      /* since the map's pages were let go */
+    uint8_t *map;          /* where the file is mapped; NULL: not known */
     int failed;            /* code of the first failure */
 };
 
@@ -41,6 +45,31 @@ static int fail(struct stn_lmdb_writer *w, int rc) {
     return rc;
 }
 
+/* Every page of the file in a new transaction is a mapped one: so the first leaf, whose first
+ * 8 bytes are its number, tells where the map is, which LMDB does not. */
+static uint8_t *find_map(struct stn_lmdb_writer *w) {
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    uint8_t *map = NULL;
+    if (mdb_cursor_open(w->txn, w->db->dbi, &cursor) != MDB_SUCCESS) return NULL;
+    if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == MDB_SUCCESS) {
+        size_t in_page = (uintptr_t)key.mv_data & (w->db->page_bytes - 1);
+        uint8_t *page = (uint8_t *)key.mv_data - in_page;
+        struct stn_cursor number = stn_cursor(page, 8);
+        map = page - stn_get_u64(&number) * w->db->page_bytes;
+    }
+    mdb_cursor_close(cursor);
+    return map;
+}
+
+/* Each lookup maps pages around the one it touches, and all of them count as this process's memory
+ * until it is told to let them go. They stay in the page cache. */
+static void trim_now_and_then(struct stn_lmdb_writer *w) {
+    if (++w->n_looks < LOOKS_A_TRIM || !w->map) return;
+    w->n_looks = 0;
+    (void)madvise(w->map, w->used_bytes, MADV_DONTNEED);
+}
+
 static int begin(struct stn_lmdb_writer *w, struct sterna_error *err) {
     if (w->failed)
         return stn_fail(err, w->failed, "%s: not written, because of an earlier failure",
@@ -55,6 +84,7 @@ static int begin(struct stn_lmdb_writer *w, struct sterna_error *err) {
             w->used_bytes = (info.me_last_pgno + 1) * w->db->page_bytes;
             w->map_bytes = info.me_mapsize;
             w->gathered_bytes = 0;
+            w->map = find_map(w);
             break;
         }
         w->txn = NULL;
@@ -134,6 +164,7 @@ int stn_lmdb_writer_find(struct stn_lmdb_writer *w, const uint8_t id[16], uint8_
     MDB_val key = {sizeof bytes, bytes}, value;
     int rc = begin(w, err);
     if (rc < 0) return rc;
+    trim_now_and_then(w);
     int code = mdb_get(w->txn, w->db->dbi, &key, &value);
     if (code == MDB_NOTFOUND)
         return stn_lmdb_fail_value(w->db, STERNA_ENOTFOUND, id, field, "there is no such value",
