@@ -17,7 +17,9 @@
 #define READERS_MIN 2
 #define READERS_MAX 16
 #define MEMORY_BYTES_DEFAULT ((uint64_t)256 << 20)
-#define OTHERS_BYTES_MAX ((uint64_t)128 << 20) /* of the budget: pages of LMDB and SQLite */
+#define OTHERS_BYTES_MAX ((uint64_t)160 << 20) /* of the budget: pages of LMDB and SQLite */
+#define JOBS_MAX 1024                          /* so that readers go on while the writer syncs */
+#define CELLS_MAX ((size_t)256 << 10)          /* of all jobs together */
 #define TELL_EVERY_MS 100
 
 struct folder {
@@ -368,9 +370,10 @@ static int declare(struct folder *f, struct stn_catalog *catalog) {
 
 static int prepare_pipeline(struct folder *f, const struct stn_catalog *catalog) {
     struct stn_read_setup *s = &f->setup;
-    uint64_t others = STN_MIN(f->options.memory_bytes / 2, OTHERS_BYTES_MAX);
-    size_t n_jobs = 16 + 8 * (size_t)f->n_readers;
-    if (stn_jobs_init(&f->jobs, n_jobs, stn_read_cells(f->metadata), f->n_readers) < 0)
+    uint64_t others = STN_MIN(f->options.memory_bytes / 8 * 5, OTHERS_BYTES_MAX);
+    size_t n_cells = stn_read_cells(f->metadata);
+    size_t n_jobs = STN_MIN(JOBS_MAX, CELLS_MAX / n_cells);
+    if (stn_jobs_init(&f->jobs, n_jobs, n_cells, f->n_readers) < 0)
         return stn_fail_memory(f->err, "files being read");
     stn_buffers_init(&f->buffers, (size_t)(f->options.memory_bytes - others));
     s->jobs = &f->jobs;
