@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.h"
@@ -47,9 +46,11 @@ static int take_options(const struct sterna_store_options *from, struct sterna_s
 
 /* ---- the catalogue ---- */
 
-static int exists(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0;
+/* A disk that cannot tell is not a file that is not there. */
+static int look_for(const char *path, int *there, struct sterna_error *err) {
+    int rc = stn_file_exists(path);
+    *there = rc > 0;
+    return rc < 0 ? stn_fail_sys(err, STERNA_EIO, "%s: cannot be opened", path) : STERNA_OK;
 }
 
 static int make_catalog(const struct sterna_store *s, const char *path,
@@ -88,7 +89,8 @@ static enum stn_catalog_mode catalog_mode(const struct sterna_store *s, const ch
 
 static int open_catalog(struct sterna_store *s, const char *path,
                         const struct sterna_store_options *o, struct sterna_error *err) {
-    int rc = STERNA_OK, there = exists(path);
+    int there = 0, rc = look_for(path, &there, err);
+    if (rc < 0) return rc;
     if (!there && o->mode == STERNA_OPEN_CREATE)
         rc = make_catalog(s, path, o, err);
     else if (!there)
@@ -107,12 +109,13 @@ static int open_parts(struct sterna_store *s, const struct sterna_store_options 
     static const enum stn_lmdb_mode modes[] = {[STERNA_OPEN_READ] = STN_LMDB_READ,
                                                [STERNA_OPEN_WRITE] = STN_LMDB_WRITE,
                                                [STERNA_OPEN_CREATE] = STN_LMDB_CREATE};
-    int rc = STERNA_OK;
+    int rc = STERNA_OK, has_catalog = 0, has_data = 0;
     char *catalog = stn_path_join(s->dir, "catalog.sqlite");
     char *data = stn_path_join(s->dir, "data.mdb");
-    if (!catalog || !data)
-        rc = stn_fail_memory(err, s->dir);
-    else if (exists(catalog) && !exists(data)) /* never made in this order */
+    if (!catalog || !data) rc = stn_fail_memory(err, s->dir);
+    if (rc == STERNA_OK) rc = look_for(catalog, &has_catalog, err);
+    if (rc == STERNA_OK) rc = look_for(data, &has_data, err);
+    if (rc == STERNA_OK && has_catalog && !has_data) /* never made in this order */
         rc = stn_fail(err, STERNA_EFORMAT,
                       "%s is missing, but catalog.sqlite is there: restore it from a copy of the "
                       "store",

@@ -14,6 +14,33 @@ char *stn_path_join(const char *dir, const char *name) {
     return path;
 }
 
+int stn_open(const char *path, int flags, mode_t mode) {
+    int fd;
+    do fd = open(path, flags | O_CLOEXEC, mode);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+int stn_fsync(int fd) {
+    int rc;
+    do rc = fsync(fd);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+int stn_ftruncate(int fd, off_t bytes) {
+    int rc;
+    do rc = ftruncate(fd, bytes);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+int stn_file_exists(const char *path) {
+    struct stat st;
+    if (stat(path, &st) == 0) return 1;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+}
+
 int stn_pread_all(int fd, void *buf, size_t bytes, off_t offset) {
     for (size_t done = 0; done < bytes;) {
         ssize_t n = pread(fd, (char *)buf + done, bytes - done, offset + (off_t)done);
@@ -43,7 +70,7 @@ int stn_file_read(const char *path, size_t max_bytes, void **data, size_t *bytes
     int rc;
     *data = NULL;
     *bytes = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = stn_open(path, O_RDONLY, 0);
     if (fd < 0)
         return stn_fail_sys(err, errno == ENOENT ? STERNA_ENOTFOUND : STERNA_EIO, "%s", path);
     struct stat st;
@@ -82,29 +109,28 @@ int stn_new_file_open(struct stn_new_file *f, const char *path, struct sterna_er
     return rc;
 }
 
-int stn_sync_directory_of(const char *path) {
+int stn_sync_directory_of(const char *path, struct sterna_error *err) {
     char *dir = strdup(path);
-    if (!dir) return STERNA_ENOMEM;
+    if (!dir) return stn_fail_memory(err, path);
     char *slash = strrchr(dir, '/');
     if (slash == dir) slash++;
     if (slash) *slash = '\0';
-    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = stn_open(slash ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
     free(dir);
-    if (fd < 0) return STERNA_EIO;
-    int rc =
-        fsync(fd) < 0 && errno != EINVAL ? STERNA_EIO : STERNA_OK; /* EINVAL: cannot, as on NFS */
-    close(fd);
+    int failed = fd < 0 || (stn_fsync(fd) < 0 && errno != EINVAL); /* EINVAL: cannot, as on NFS */
+    int rc = failed ? stn_fail_sys(err, STERNA_EIO, "%s: its directory cannot be synced", path)
+                    : STERNA_OK;
+    if (fd >= 0) close(fd);
     return rc;
 }
 
 int stn_new_file_commit(struct stn_new_file *f, struct sterna_error *err) {
     int rc = STERNA_OK;
-    if (fsync(f->fd) < 0 || rename(f->temporary, f->path) < 0) {
+    if (stn_fsync(f->fd) < 0 || rename(f->temporary, f->path) < 0) {
         rc = stn_fail_sys(err, STERNA_EIO, "%s: cannot be written", f->path);
     } else {
         f->temporary[0] = '\0'; /* it is `path` now: nothing to remove */
-        rc = stn_sync_directory_of(f->path);
-        if (rc < 0) stn_fail_sys(err, rc, "%s: directory cannot be synced", f->path);
+        rc = stn_sync_directory_of(f->path, err);
     }
     stn_new_file_close(f);
     return rc;

@@ -32,9 +32,7 @@ static int give_name(const char *temporary, const char *path, struct sterna_erro
         failed = renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) < 0;
     if (failed && errno == EEXIST) return STERNA_OK;
     if (failed) return stn_fail_sys(err, STERNA_EIO, "%s: cannot be made", path);
-    if (stn_sync_directory_of(path) < 0)
-        return stn_fail_sys(err, STERNA_EIO, "%s: directory cannot be synced", path);
-    return STERNA_OK;
+    return stn_sync_directory_of(path, err);
 }
 
 int stn_catalog_create(const char *path, const uint8_t dataset_id[16], struct sterna_error *err) {

@@ -192,7 +192,7 @@ int stn_selection_open_fd(sterna_selection **out, int fd, const char *name, int 
 
 int stn_selection_open(sterna_selection **out, const char *path, struct sterna_error *err) {
     *out = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us up */
+    int fd = stn_open(path, O_RDONLY | O_NONBLOCK, 0); /* a pipe must not hold us up */
     if (fd < 0) {
         int missing = errno == ENOENT || errno == ENOTDIR;
         return stn_fail_sys(err, missing ? STERNA_ENOTFOUND : STERNA_EIO, "%s", path);

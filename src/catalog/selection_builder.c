@@ -334,7 +334,7 @@ int stn_selection_builder_write(struct stn_selection_builder *b, const char *pat
     stn_selection_place(h);
     int rc = open_file(b, path, err);
     if (rc < 0) return rc;
-    if (ftruncate(b->fd, (off_t)h->file_bytes) < 0) rc = STERNA_EIO; /* gaps are zero */
+    if (stn_ftruncate(b->fd, (off_t)h->file_bytes) < 0) rc = STERNA_EIO; /* gaps are zero */
     if (rc == STERNA_OK) rc = write_header(b);
     if (rc == STERNA_OK) rc = write_sections(b);
     if (rc == STERNA_OK) rc = write_trailer(b);

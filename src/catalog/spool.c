@@ -12,7 +12,7 @@
 #define SPOOL_BYTES ((size_t)256 << 10)
 
 static int unnamed_in(const char *dir) {
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = stn_open(dir, O_TMPFILE | O_RDWR, 0600);
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return fd;
     char *name = stn_path_join(dir, ".sterna-XXXXXX"); /* a file system without such files */
     if (!name) return -1;

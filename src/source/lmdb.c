@@ -43,10 +43,7 @@ static int may_not_write(int sys_errno) {
 }
 
 static int make_dir(const char *dir, struct sterna_error *err) {
-    if (mkdir(dir, 0777) == 0) {
-        if (stn_sync_directory_of(dir) == STERNA_OK) return STERNA_OK;
-        return stn_fail_sys(err, STERNA_EIO, "%s: cannot be synced", dir);
-    }
+    if (mkdir(dir, 0777) == 0) return stn_sync_directory_of(dir, err);
     if (errno == EEXIST) return STERNA_OK;
     if (errno == ENOENT)
         return stn_fail(err, STERNA_ENOTFOUND,
@@ -57,8 +54,8 @@ static int make_dir(const char *dir, struct sterna_error *err) {
 /* A descriptor of data.mdb, made (empty) if the mode says so. */
 static int open_data(const char *path, const struct opening *o, int *fd, struct sterna_error *err) {
     int create = o->mode == STN_LMDB_CREATE ? O_CREAT : 0;
-    *fd = open(path, O_RDONLY | O_CLOEXEC, 0666);
-    if (*fd < 0 && errno == ENOENT && create) *fd = open(path, O_RDONLY | O_CLOEXEC | create, 0666);
+    *fd = stn_open(path, O_RDONLY, 0);
+    if (*fd < 0 && errno == ENOENT && create) *fd = stn_open(path, O_RDONLY | create, 0666);
     if (*fd >= 0) return STERNA_OK;
     if (errno == ENOENT || errno == ENOTDIR)
         return stn_fail(err, STERNA_ENOTFOUND, "%s: no store is there (no data.mdb)", o->dir);
@@ -68,12 +65,12 @@ static int open_data(const char *path, const struct opening *o, int *fd, struct 
 
 /* Empties a file of zeros, unless another process has made a store of it meanwhile. */
 static int empty_blank(const char *path, struct sterna_error *err) {
-    int blank = 0, rc, fd = open(path, O_RDWR | O_CLOEXEC);
+    int blank = 0, rc, fd = stn_open(path, O_RDWR, 0);
     if (fd < 0) return stn_lmdb_fail_at(path, errno, "cannot be written", err);
     do rc = flock(fd, LOCK_EX);
     while (rc < 0 && errno == EINTR);
     rc = stn_lmdb_check_file(fd, path, &blank, err);
-    if (rc == STERNA_OK && blank && ftruncate(fd, 0) < 0)
+    if (rc == STERNA_OK && blank && stn_ftruncate(fd, 0) < 0)
         rc = stn_lmdb_fail_at(path, errno, "cannot be written", err);
     close(fd);
     return rc;
@@ -84,7 +81,7 @@ static int empty_blank(const char *path, struct sterna_error *err) {
 static int prepare_lock(const struct opening *o, int may_create) {
     char *path = stn_path_join(o->dir, "lock.mdb");
     if (!path) return ENOMEM;
-    int failed = 0, fd = open(path, O_RDWR | O_CLOEXEC | (may_create ? O_CREAT : 0), 0666);
+    int failed = 0, fd = stn_open(path, O_RDWR | (may_create ? O_CREAT : 0), 0666);
     if (fd < 0) failed = errno;
     free(path);
     if (fd < 0) return failed;
@@ -108,7 +105,7 @@ static int prepare_lock(const struct opening *o, int may_create) {
 }
 
 static int is_writable(const char *path) {
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int fd = stn_open(path, O_RDWR, 0);
     if (fd >= 0) close(fd);
     return fd >= 0;
 }
@@ -194,8 +191,7 @@ static int look_inside(struct stn_lmdb *db, struct sterna_error *err) {
 static int make_durable(struct stn_lmdb *db, struct sterna_error *err) {
     int code = mdb_env_sync(db->env, 1);
     if (code != MDB_SUCCESS) return stn_lmdb_fail(db, code, "cannot be synced", err);
-    if (stn_sync_directory_of(db->path) == STERNA_OK) return STERNA_OK;
-    return stn_fail_sys(err, STERNA_EIO, "%s: its directory cannot be synced", db->path);
+    return stn_sync_directory_of(db->path, err);
 }
 
 static void destroy(struct stn_lmdb *db) {
