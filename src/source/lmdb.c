@@ -21,13 +21,11 @@ static struct {
     pthread_once_t once;
 } registry = {PTHREAD_MUTEX_INITIALIZER, NULL, PTHREAD_ONCE_INIT};
 
+/* A fork waits until nobody has the mutex, so that the child can use it. The child finds the
+ * parent's environments still listed, and leaves them alone because of their pid. */
 static void before_fork(void) { pthread_mutex_lock(&registry.mutex); }
-static void after_fork_parent(void) { pthread_mutex_unlock(&registry.mutex); }
-static void after_fork_child(void) {
-    registry.first = NULL; /* the parent's: neither used nor closed here */
-    pthread_mutex_unlock(&registry.mutex);
-}
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
+static void after_fork(void) { pthread_mutex_unlock(&registry.mutex); }
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
 
 /* ---- opening ---- */
 
