@@ -1,18 +1,15 @@
 /* The embedded store's reading side, in front of a sink that only counts and keeps. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "support/check.h"
+#include "support/temporary.h"
 
-#include "base/base.h"
 #include "base/file.h"
 #include "source/lmdb_env.h"
 #include "sterna/store.h"
@@ -99,17 +96,10 @@ static void sink_empty(struct stn_sink *sink) {
 }
 
 struct box {
-    char dir[256], store[300], data[320];
+    char *dir, store[300], data[320];
     struct stn_lmdb *db;
     struct stn_sink *sink;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static void ok_at(int line, int rc, const struct sterna_error *err) {
     if (rc < 0) fail_msg("line %d: code %d: %s", line, rc, err->message);
@@ -147,9 +137,7 @@ static int is_stored(uint32_t n, uint8_t field) { return n < SAMPLES && (field !
 static int setup(void **state) {
     struct sterna_error err = {0};
     struct box *b = stn_array(1, sizeof *b);
-    const char *tmp = getenv("TMPDIR");
-    snprintf(b->dir, sizeof b->dir, "%s/sterna-test-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(b->dir)) return -1;
+    b->dir = test_dir_make();
     snprintf(b->store, sizeof b->store, "%s/store", b->dir);
     snprintf(b->data, sizeof b->data, "%s/data.mdb", b->store);
     b->sink = stn_array(1, sizeof *b->sink);
@@ -181,7 +169,7 @@ static int teardown(void **state) {
     pthread_cond_destroy(&b->sink->changed);
     pthread_mutex_destroy(&b->sink->mutex);
     free(b->sink);
-    nftw(b->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    test_dir_remove(&b->dir);
     free(b);
     return 0;
 }

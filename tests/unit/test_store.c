@@ -1,36 +1,24 @@
 /* The store handle: what it opens, makes and refuses. */
 #include <fcntl.h>
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "support/check.h"
+#include "support/temporary.h"
 
-#include "base/base.h"
 #include "base/digest.h"
 #include "store.h"
 
 struct box {
-    char dir[256], store[300], data[320], catalog[330];
+    char *dir, store[300], data[320], catalog[330];
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static int setup(void **state) {
     struct box *b = stn_array(1, sizeof *b);
-    const char *tmp = getenv("TMPDIR");
-    snprintf(b->dir, sizeof b->dir, "%s/sterna-test-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(b->dir)) return -1;
+    b->dir = test_dir_make();
     snprintf(b->store, sizeof b->store, "%s/store", b->dir);
     snprintf(b->data, sizeof b->data, "%s/data.mdb", b->store);
     snprintf(b->catalog, sizeof b->catalog, "%s/catalog.sqlite", b->store);
@@ -40,7 +28,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct box *b = *state;
-    nftw(b->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    test_dir_remove(&b->dir);
     free(b);
     return 0;
 }
