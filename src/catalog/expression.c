@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define DEPTH_MAX 1000 /* newer SQLites take any number of parentheses, as far as memory goes */
+
 // clang-format off
 static const char *const functions[] = {
     /* core */
@@ -68,8 +70,8 @@ static const char *skip_comment(const char *at) {
 static const char *take_plain(char c, int *depth) {
     switch (c) {
     case '(':
-        ++*depth;
-        return NULL;
+        return ++*depth > DEPTH_MAX ? "more parentheses within each other than can be followed"
+                                    : NULL;
     case ')':
         return --*depth < 0 ? "a ')' without a '('" : NULL;
     case ';':

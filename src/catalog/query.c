@@ -29,10 +29,10 @@ static int may_read(const char *table) {
 /* Rows counted without a look at a column are reported by the name in the query, which may be that
  * of a table expression of the user's. */
 static int may_count(const char *table) {
-    static const char *const tables[] = {"info", "field", "user_column", "run"};
+    static const char *const tables[] = {"info", "field", "user_column", "run", "dbstat"};
     for (size_t i = 0; i < STN_COUNT(tables); i++)
         if (strcasecmp(tables[i], table) == 0) return 0;
-    return strncasecmp(table, "sqlite_", 7) != 0;
+    return strncasecmp(table, "sqlite_", 7) != 0 && strncasecmp(table, "pragma_", 7) != 0;
 }
 
 static int authorize(void *ctx, int action, const char *one, const char *two, const char *database,
