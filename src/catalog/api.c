@@ -19,6 +19,15 @@ int sterna_query(sterna_store *store, const struct sterna_query_options *options
     return rc < 0 ? rc : stn_catalog_query(store->catalog, options, row, ctx, err);
 }
 
+int sterna_split(sterna_store *store, const struct sterna_split_options *options,
+                 void (*report)(void *ctx, const struct sterna_split_row *row), void *ctx,
+                 struct sterna_error *err) {
+    stn_error_clear(err);
+    int rc = stn_store_check(store, err);
+    if (rc < 0) return rc;
+    return stn_catalog_split(store->catalog, store->dir, options, report, ctx, err);
+}
+
 int sterna_selection_save_as(sterna_selection *s, sterna_store *store, const char *name,
                              struct sterna_error *err) {
     char *dir = NULL, *path = NULL;

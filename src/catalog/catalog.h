@@ -102,4 +102,10 @@ int stn_catalog_query(struct stn_catalog *c, const struct sterna_query_options *
 int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char *dir,
                        const struct sterna_select_options *options, struct sterna_error *err);
 
+/* sterna_split over this catalogue, into DIR/selections. */
+int stn_catalog_split(struct stn_catalog *c, const char *dir,
+                      const struct sterna_split_options *options,
+                      void (*report)(void *, const struct sterna_split_row *), void *ctx,
+                      struct sterna_error *err);
+
 #endif
