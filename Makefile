@@ -4,6 +4,8 @@ PREFIX ?= /usr/local
 
 all: ## build the library, the command and the tests into build/
 	@tools/build $(BUILD)
+demo: ## install what is missing, build, get photographs, ingest, read two epochs [IMAGES=/path]
+	@tools/demo $(if $(IMAGES),"$(IMAGES)")
 check: ## install what is missing, build and run all tests, also with ASan+UBSan and TSan
 	@tools/check
 asan: ## build and run the tests with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -23,4 +25,4 @@ clean: ## remove what was built (build/ and its sanitizer siblings, with the dem
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-.PHONY: all check asan tsan lint format install setup clean help
+.PHONY: all demo check asan tsan lint format install setup clean help
