@@ -34,6 +34,7 @@ int stn_fail(struct sterna_error *err, int code, const char *format, ...) {
 int stn_fail_sys(struct sterna_error *err, int code, const char *format, ...) {
     int sys_errno = errno;
     va_list args;
+    if (code == STERNA_EIO && sys_errno == ENOMEM) code = STERNA_ENOMEM;
     va_start(args, format);
     record(err, code, sys_errno, format, args);
     va_end(args);

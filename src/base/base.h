@@ -21,7 +21,8 @@
 __attribute__((format(printf, 3, 4))) int stn_fail(struct sterna_error *err, int code,
                                                    const char *format, ...);
 
-/* The same with ": strerror(errno)" behind the message and errno in err->sys_errno. */
+/* The same with ": strerror(errno)" behind the message and errno in err->sys_errno. A call that
+ * failed for want of memory is ENOMEM, though the caller says EIO. */
 __attribute__((format(printf, 3, 4))) int stn_fail_sys(struct sterna_error *err, int code,
                                                        const char *format, ...);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/machine.h"
 #include "base/thread.h"
 #include "ingest/classes.h"
@@ -283,7 +284,7 @@ static int copy_options(struct folder *f, const struct sterna_ingest_options *gi
 
 static int open_folder(struct folder *f, const sterna_store *store) {
     struct stat root, st;
-    f->root_fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    f->root_fd = stn_open(f->dir, O_RDONLY | O_DIRECTORY, 0);
     if (f->root_fd < 0 && errno == ENOENT)
         return stn_fail(f->err, STERNA_ENOTFOUND, "%s: there is no such folder", f->dir);
     if (f->root_fd < 0)

@@ -107,12 +107,26 @@ static int only_for_fields(const struct reading *r, const char *path) {
     return rc < 0 ? rc : rc != FOUND_IMAGE;
 }
 
-/* 1 if `name` in the directory is a directory that counts. */
+static int fail_to_read(const struct reading *r, const char *path) {
+    char shown[256];
+    return stn_fail_sys(r->err, STERNA_EIO, "directory '%s' cannot be read",
+                        stn_printable(*path ? path : ".", shown, sizeof shown));
+}
+
+/* Closed to this user, or not there any more: the walk will report it. A disk that fails is another
+ * matter: classes that are missing now would number the others wrongly for ever. */
+static int is_closed(int sys_errno) {
+    return sys_errno == EACCES || sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP;
+}
+
+/* 1 if `name` in the directory is a directory that counts; negative: it cannot be told. */
 static int is_directory(const struct reading *r, int dir_fd, const struct dirent *d) {
     if (d->d_name[0] == '.') return 0;
     if (d->d_type != DT_DIR && d->d_type != DT_LNK && d->d_type != DT_UNKNOWN) return 0;
     struct stat st;
-    if (fstatat(dir_fd, d->d_name, &st, 0) < 0 || !S_ISDIR(st.st_mode)) return 0;
+    if (fstatat(dir_fd, d->d_name, &st, 0) < 0)
+        return is_closed(errno) ? 0 : fail_to_read(r, d->d_name);
+    if (!S_ISDIR(st.st_mode)) return 0;
     const struct stn_walk_inode *skip = r->options->skip;
     return !(skip && skip->dev == st.st_dev && skip->ino == st.st_ino);
 }
@@ -139,16 +153,25 @@ static int consider(const struct reading *r, const char *above, const char *name
 
 /* Adds the directories in `path` to names. */
 static int list(const struct reading *r, const char *path, struct stn_layout *names) {
-    int fd = openat(r->root_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return STERNA_OK;
+    int fd = stn_walk_open(r->root_fd, path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
+    if (fd < 0) return is_closed(errno) ? STERNA_OK : fail_to_read(r, path);
     DIR *dir = fdopendir(fd);
     if (!dir) {
+        int rc = fail_to_read(r, path);
         close(fd);
-        return stn_fail_memory(r->err, "reading a directory");
+        return rc;
     }
     int rc = STERNA_OK;
-    for (const struct dirent *d; rc == STERNA_OK && (d = readdir(dir));)
-        if (is_directory(r, fd, d)) rc = consider(r, path, d->d_name, names);
+    while (rc == STERNA_OK) {
+        errno = 0;
+        const struct dirent *d = readdir(dir);
+        if (!d) {
+            if (errno != 0) rc = fail_to_read(r, path);
+            break;
+        }
+        rc = is_directory(r, fd, d);
+        if (rc > 0) rc = consider(r, path, d->d_name, names);
+    }
     closedir(dir);
     return rc;
 }

@@ -39,8 +39,9 @@ int stn_walk_open(int root_fd, const char *path, int flags) {
         memcpy(part, path, n);
         part[n] = '\0';
         int fd = -1;
-        if (n > 0)
-            fd = openat(at, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (n > 0) do
+                fd = openat(at, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            while (fd < 0 && errno == EINTR);
         else
             errno = ENAMETOOLONG; /* a single name that long */
         int sys_errno = errno;
@@ -112,8 +113,9 @@ static int visit(struct walk *w, struct frame *f, int dir_fd, const struct diren
 static int read_directory(struct walk *w, struct frame *f, int fd) {
     DIR *dir = fdopendir(fd);
     if (!dir) {
+        int failed = stn_fail_sys(w->err, STERNA_EIO, "a folder cannot be walked");
         close(fd);
-        return fail_memory(w);
+        return failed;
     }
     int rc = STERNA_OK;
     while (rc == STERNA_OK) {
@@ -145,7 +147,7 @@ static const char *refuse(const struct walk *w, const struct stat *st) {
 /* Enters the directory whose path is w->path[0, path_bytes): reads it and pushes its frame. */
 static int enter(struct walk *w, size_t path_bytes) {
     int fd = stn_walk_open(w->root_fd, w->path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
         return stn_fail_sys(w->err, STERNA_EIO, "a folder cannot be walked");
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0) {
