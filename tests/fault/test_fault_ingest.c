@@ -1,0 +1,89 @@
+/* Ingest while memory, the disk or threads fail: one clear error, nothing half-listed, and the same
+ * ingest run again completes it: nothing lost, nothing twice. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "fault/sweep.h"
+#include "support/dataset.h"
+#include "support/temporary.h"
+
+enum { FIRST = 6, SECOND = 4 }; /* pictures a class */
+
+static const char *source(const char *round) { return test_path(round, "../data"); }
+static const char *store(const char *round) { return test_path(round, "store"); }
+
+/* ---- a folder into a new store ---- */
+
+/* Each picture is accounted for: listed, or named as one that could not be read. */
+static void check_counts(const char *dir, const struct sterna_ingest_result *r) {
+    uint64_t n = 0, skipped = 0;
+    for (int i = 0; i < STERNA_OUTCOME_COUNT; i++) {
+        n += r->counts[i];
+        if (i != STERNA_ADDED && i != STERNA_UNCHANGED) skipped += r->counts[i];
+    }
+    const char *problem = skipped == 0 ? dataset_problem(store(dir), FIRST) : NULL;
+    if (problem) round_fail("it went well, but: %s", problem);
+    if (skipped == 0 && n != DATASET_CLASSES * FIRST) round_fail("%d pictures", (int)n);
+}
+
+static struct sterna_ingest_result result;
+
+static int ingest(const char *dir, struct sterna_error *err) {
+    return dataset_ingest(store(dir), source(dir), &result, err);
+}
+
+static void check_complete(const char *dir, unsigned n_per_class, int runs_min, int runs_max) {
+    struct sterna_error err = {0};
+    int before = dataset_runs(store(dir));
+    if (dataset_ingest(store(dir), source(dir), &result, &err) < 0)
+        round_fail("run again, it fails: %s", err.message);
+    const char *problem = dataset_problem(store(dir), n_per_class);
+    if (!problem) problem = dataset_surplus(store(dir), n_per_class);
+    if (problem) round_fail("run again: %s", problem);
+    int runs = dataset_runs(store(dir));
+    if (runs < runs_min || runs > runs_max) round_fail("%d runs, %d before", runs, before);
+}
+
+/* A failed ingest lists nothing; one that skipped an unreadable file lists the others. */
+static void check(const char *dir, int rc) {
+    int runs = dataset_runs(store(dir));
+    if (rc < 0 && runs > 0) round_fail("it failed, and its run is committed");
+    if (rc == STERNA_OK) check_counts(dir, &result);
+    check_complete(dir, FIRST, 1, 2);
+}
+
+/* ---- more of it into one that has some ---- */
+
+static void prepare_second(const char *dir) {
+    ROUND_OK(dataset_ingest(store(dir), test_path(dir, "../less"), NULL, e_));
+}
+
+static void check_second(const char *dir, int rc) {
+    int runs = dataset_runs(store(dir));
+    if (rc < 0 && runs != 1) round_fail("it failed, and there are %d runs", runs);
+    const char *problem = rc < 0 ? dataset_problem(store(dir), FIRST - SECOND) : NULL;
+    if (problem) round_fail("what was there is no more: %s", problem);
+    if (rc == STERNA_OK) check_counts(dir, &result);
+    check_complete(dir, FIRST, 2, 3);
+}
+
+/* ---- samples from anywhere ---- */
+
+int main(void) {
+    static const struct work fresh = {"ingest a folder", NULL, ingest, check};
+    static const struct work more = {"ingest more of it", prepare_second, ingest, check_second};
+    static const struct sweep sweeps[] = {
+        {FAULT_MEMORY, 0, 0}, {FAULT_MEMORY, 1, 0}, {FAULT_SQL_MEMORY, 0, 0}, {FAULT_EIO, 0, 0},
+        {FAULT_EIO, 1, 0},    {FAULT_FULL, 0, 0},   {FAULT_FULL, 1, 0},       {FAULT_SIGNAL, 0, 0},
+        {FAULT_SHORT, 0, 0},  {FAULT_THREAD, 0, 0}, {FAULT_THREAD, 1, 0},
+    };
+    char *dir = sweep_dir();
+    dataset_make(test_path(dir, "data"), 0, FIRST);
+    dataset_make(test_path(dir, "less"), 0, FIRST - SECOND);
+    int bad = 0;
+    for (size_t k = 0; k < STN_COUNT(sweeps); k++) bad |= sweep_run(&fresh, &sweeps[k], dir);
+    for (size_t k = 0; k < STN_COUNT(sweeps); k++) bad |= sweep_run(&more, &sweeps[k], dir);
+    test_dir_remove(&dir);
+    return bad;
+}

@@ -1,0 +1,33 @@
+/* A small data set for tests of whole stores: a folder of pictures in classes, captions beside some
+ * of them, a CSV; and the look whether a store holds exactly that. */
+#ifndef TEST_DATASET_H
+#define TEST_DATASET_H
+
+#include "sterna/sterna.h"
+
+enum { DATASET_CLASSES = 3, DATASET_PADDED_BYTES = 20000 };
+
+/* DIR/images/CLASS/NN.{jpg,png}, NN.txt beside every second, and DIR/meta.csv. Every third picture
+ * is padded behind its end, so that its value needs pages of its own. Counting from `first`, so
+ * that more can be added later. */
+void dataset_make(const char *dir, unsigned first, unsigned n_per_class);
+
+/* What all tests ingest it with. `o` and what it points to are valid until the next call. */
+const struct sterna_ingest_options *dataset_options(const char *dir);
+
+/* Opens (or makes) STORE and ingests DIR. `result` and `err` may be NULL. */
+int dataset_ingest(const char *store, const char *dir, struct sterna_ingest_result *result,
+                   struct sterna_error *err);
+
+/* NULL if STORE lists the folder's samples, each once, with the right bytes, captions, classes,
+ * labels and values; else what is wrong, in a static buffer. */
+const char *dataset_problem(const char *store, unsigned n_per_class);
+
+/* The same for its bytes: there is no value but those that are listed. What a run that failed has
+ * left behind is legal, and used by the run that completes it. */
+const char *dataset_surplus(const char *store, unsigned n_per_class);
+
+/* Committed runs of STORE; -1 if it cannot be opened. */
+int dataset_runs(const char *store);
+
+#endif
