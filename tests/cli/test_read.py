@@ -251,12 +251,13 @@ class Damage(CommandTest):
         with open(os.path.join(store, "data.mdb"), "r+b") as file:
             data = file.read()
             for victim in victims:
-                at = data.find(self.files[victim])
-                self.assertGreater(at, 0)
-                file.seek(at + len(self.files[victim]) // 2)
-                old = file.read(1)
-                file.seek(-1, os.SEEK_CUR)
-                file.write(bytes([old[0] ^ 0x40]))
+                good = self.files[victim]
+                middle = len(good) // 2
+                bad = good[:middle] + bytes([good[middle] ^ 0x40]) + good[middle + 1:]
+                self.assertIn(good, data)
+                data = data.replace(good, bad)  # in pages no longer used, too
+            file.seek(0)
+            file.write(data)
         return store
 
     def test_verify_lists_every_damaged_sample(self):
