@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -110,13 +111,15 @@ int stn_new_file_open(struct stn_new_file *f, const char *path, struct sterna_er
 }
 
 int stn_sync_directory_of(const char *path, struct sterna_error *err) {
-    char *dir = strdup(path);
-    if (!dir) return stn_fail_memory(err, path);
+    char dir[PATH_MAX]; /* no allocation: the name is changed already, and this must not fail */
+    if (snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir) {
+        errno = ENAMETOOLONG;
+        return stn_fail_sys(err, STERNA_EIO, "%s", path);
+    }
     char *slash = strrchr(dir, '/');
     if (slash == dir) slash++;
     if (slash) *slash = '\0';
     int fd = stn_open(slash ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
-    free(dir);
     int failed = fd < 0 || (stn_fsync(fd) < 0 && errno != EINVAL); /* EINVAL: cannot, as on NFS */
     int rc = failed ? stn_fail_sys(err, STERNA_EIO, "%s: its directory cannot be synced", path)
                     : STERNA_OK;

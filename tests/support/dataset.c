@@ -180,39 +180,56 @@ static const char *problem_of_rows(sterna_store *s, unsigned n_per_class) {
     return wrong("%u rows, not %u", l.seen, DATASET_CLASSES * n_per_class);
 }
 
-static const char *problem_of_row(const struct sterna_field_view fields[2], uint32_t row,
-                                  unsigned c, unsigned i) {
-    struct picture p = picture_of(c, i);
+void dataset_see(struct dataset_seen *seen, const sterna_batch *b,
+                 const sterna_selection *selection) {
+    struct sterna_batch_info info;
+    sterna_batch_info(b, &info);
+    for (uint32_t row = 0; row < info.n_rows; row++) {
+        struct sterna_value path;
+        unsigned c = 0, i = 0;
+        if (!sterna_batch_valid(b)[row]) continue;
+        sterna_selection_value(selection, 0, sterna_batch_index(b)[row], &path);
+        if (!parse_path(&path, DATASET_PER_CLASS_MAX, &c, &i)) {
+            seen->strange++;
+            continue;
+        }
+        seen->times[c][i]++;
+        for (uint32_t f = 0; f < 2; f++) {
+            struct sterna_field_view field;
+            if (sterna_batch_field(b, f, &field) < 0) seen->strange++;
+            seen->null[c][i][f] = !field.data[row];
+            seen->crc[c][i][f] =
+                field.data[row] ? stn_crc32c(0, field.data[row], field.bytes[row]) : 0;
+        }
+    }
+}
+
+static const char *problem_of_sample(const struct dataset_seen *seen, unsigned c, unsigned i) {
     char caption[64];
-    int same = fields[0].bytes[row] == p.bytes && fields[0].data[row] &&
-               memcmp(fields[0].data[row], p.data, p.bytes) == 0;
+    struct picture p = picture_of(c, i);
+    uint32_t crc = stn_crc32c(0, p.data, p.bytes);
     free(p.data);
-    if (!same) return wrong("%s/%04u: other bytes", classes[c], i);
+    if (seen->null[c][i][0] || seen->crc[c][i][0] != crc)
+        return wrong("%s/%04u: other bytes", classes[c], i);
     caption_of(c, i, caption);
-    same = has_caption(i) ? fields[1].data[row] && fields[1].bytes[row] == strlen(caption) &&
-                                memcmp(fields[1].data[row], caption, strlen(caption)) == 0
-                          : !fields[1].data[row];
+    int same = has_caption(i) ? !seen->null[c][i][1] &&
+                                    seen->crc[c][i][1] == stn_crc32c(0, caption, strlen(caption))
+                              : seen->null[c][i][1];
     return same ? NULL : wrong("%s/%04u: another caption", classes[c], i);
 }
 
-static const char *problem_of_batch(const sterna_batch *b, sterna_selection *selection,
-                                    unsigned n_per_class, unsigned *seen) {
-    struct sterna_batch_info info;
-    struct sterna_field_view fields[2];
-    const char *found = NULL;
-    sterna_batch_info(b, &info);
-    if (info.n_fields != 2) return wrong("%u fields", info.n_fields);
-    sterna_batch_field(b, 0, &fields[0]);
-    sterna_batch_field(b, 1, &fields[1]);
-    for (uint32_t row = 0; row < info.n_rows && !found; row++) {
-        struct sterna_value path;
-        unsigned c = 0, i = 0;
-        sterna_selection_value(selection, 0, sterna_batch_index(b)[row], &path);
-        if (!parse_path(&path, n_per_class, &c, &i)) return wrong("a strange path");
-        found = problem_of_row(fields, row, c, i);
-        ++*seen;
-    }
-    return found;
+const char *dataset_seen_problem(const struct dataset_seen *seen, unsigned n_per_class,
+                                 unsigned times) {
+    if (seen->strange) return wrong("%u strange rows", seen->strange);
+    for (unsigned c = 0; c < DATASET_CLASSES; c++)
+        for (unsigned i = 0; i < DATASET_PER_CLASS_MAX; i++) {
+            unsigned want = i < n_per_class ? times : 0;
+            if (seen->times[c][i] != want)
+                return wrong("%s/%04u came %u times", classes[c], i, seen->times[c][i]);
+            const char *found = want ? problem_of_sample(seen, c, i) : NULL;
+            if (found) return found;
+        }
+    return NULL;
 }
 
 static const char *problem_of_bytes(sterna_store *s, unsigned n_per_class) {
@@ -224,8 +241,7 @@ static const char *problem_of_bytes(sterna_store *s, unsigned n_per_class) {
     sterna_selection *selection = NULL;
     sterna_loader *loader = NULL;
     sterna_batch *b;
-    const char *found = NULL;
-    unsigned seen = 0;
+    struct dataset_seen seen = {0};
     sterna_loader_options_init(&lo);
     lo.batch_size = 16;
     lo.shuffle = 0;
@@ -235,15 +251,13 @@ static const char *problem_of_bytes(sterna_store *s, unsigned n_per_class) {
     int rc = sterna_select(&selection, s, &so, &err);
     if (rc == STERNA_OK) rc = sterna_loader_open(&loader, s, selection, &lo, &err);
     while (rc == STERNA_OK && (rc = sterna_loader_next(loader, &b, -1, &err)) == STERNA_OK) {
-        found = problem_of_batch(b, selection, n_per_class, &seen);
+        dataset_see(&seen, b, selection);
         sterna_batch_release(&b);
-        if (found) break;
     }
     sterna_loader_close(&loader);
     sterna_selection_close(&selection);
-    if (found) return found;
     if (rc != STERNA_END) return wrong("reading: %d, %s", rc, err.message);
-    return seen == DATASET_CLASSES * n_per_class ? NULL : wrong("%u samples read", seen);
+    return dataset_seen_problem(&seen, n_per_class, 1);
 }
 
 static const char *problem_of_info(sterna_store *s, unsigned n_per_class) {

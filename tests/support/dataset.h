@@ -5,7 +5,7 @@
 
 #include "sterna/sterna.h"
 
-enum { DATASET_CLASSES = 3, DATASET_PADDED_BYTES = 20000 };
+enum { DATASET_CLASSES = 3, DATASET_PER_CLASS_MAX = 256, DATASET_PADDED_BYTES = 20000 };
 
 /* DIR/images/CLASS/NN.{jpg,png}, NN.txt beside every second, and DIR/meta.csv. Every third picture
  * is padded behind its end, so that its value needs pages of its own. Counting from `first`, so
@@ -26,6 +26,19 @@ const char *dataset_problem(const char *store, unsigned n_per_class);
 /* The same for its bytes: there is no value but those that are listed. What a run that failed has
  * left behind is legal, and used by the run that completes it. */
 const char *dataset_surplus(const char *store, unsigned n_per_class);
+
+/* What came out of a loader. see() takes a batch of fields image and caption, and allocates
+ * nothing; the selection carries `path` as its first column. problem() compares: NULL if each
+ * picture came `times` times with the right bytes. */
+struct dataset_seen {
+    unsigned strange, times[DATASET_CLASSES][DATASET_PER_CLASS_MAX];
+    uint32_t crc[DATASET_CLASSES][DATASET_PER_CLASS_MAX][2];
+    uint8_t null[DATASET_CLASSES][DATASET_PER_CLASS_MAX][2];
+};
+void dataset_see(struct dataset_seen *seen, const sterna_batch *b,
+                 const sterna_selection *selection);
+const char *dataset_seen_problem(const struct dataset_seen *seen, unsigned n_per_class,
+                                 unsigned times);
 
 /* Committed runs of STORE; -1 if it cannot be opened. */
 int dataset_runs(const char *store);
