@@ -339,7 +339,7 @@ int stn_selection_builder_write(struct stn_selection_builder *b, const char *pat
     if (rc == STERNA_OK) rc = write_sections(b);
     if (rc == STERNA_OK) rc = write_trailer(b);
     /* Synced now, so that naming several files at once cannot fail halfway for a full disk. */
-    if (rc == STERNA_OK && b->dir && fsync(b->fd) < 0) rc = STERNA_EIO;
+    if (rc == STERNA_OK && b->dir && stn_fsync(b->fd) < 0) rc = STERNA_EIO;
     stn_spool_close(&b->spool);
     if (rc == STERNA_ENOMEM) return stn_fail_memory(err, "a selection");
     return rc < 0 ? stn_fail_sys(err, STERNA_EIO, "%s: cannot be written",

@@ -1,5 +1,6 @@
 #include "fault/sweep.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,7 +153,9 @@ static uint64_t next_round(uint64_t n, uint64_t all, unsigned rounds_max) {
 }
 
 int sweep_run(const struct work *work, const struct sweep *sweep, const char *dir) {
-    unsigned rounds_max = sweep->rounds_max ? sweep->rounds_max : ALL_ROUNDS + DRAWN_ROUNDS;
+    unsigned rounds_max = getenv("STERNA_FAULT_ALL") ? UINT_MAX
+                          : sweep->rounds_max        ? sweep->rounds_max
+                                                     : ALL_ROUNDS + DRAWN_ROUNDS;
     unsigned rounds = 0, bad = 0, errors = 0;
     verdict = shared();
     struct sweep whole = *sweep;

@@ -33,7 +33,8 @@ __attribute__((noreturn, format(printf, 1, 2))) void round_fail(const char *form
 struct sweep {
     enum fault_kind kind;
     int lasting;         /* all calls from the n-th on fail, not only that one */
-    unsigned rounds_max; /* 0: chosen. n = 1..200 all run, later ones are drawn when too many */
+    unsigned rounds_max; /* 0: chosen. When calls are more, the later rounds are drawn; the
+                            environment variable STERNA_FAULT_ALL runs them all */
 };
 
 /* A directory for sweeps: in memory if that can be had, for their thousands of fsync() cost
