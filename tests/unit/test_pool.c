@@ -70,11 +70,14 @@ static void test_pool_uses_blocks_again(void **state) {
     struct stn_pool *pool;
     assert_ok(stn_pool_open(&pool, 1 << 20, &counted, NULL, NULL));
     n_calls = 0;
-    for (int i = 0; i < 100; i++) {
-        struct stn_block *block = acquire(pool, 5000 + (uint64_t)i, 0);
+    for (uint64_t i = 0; i < 100; i++) { /* sizes that differ a little, as batches do */
+        struct stn_block *block = acquire(pool, 60000 - i * 77, 0);
         stn_block_release(&block);
     }
     assert_int_equal(n_calls, 1);
+    struct stn_block *small = acquire(pool, 1000, 0); /* but not for far smaller ones */
+    assert_int_equal(n_calls, 2);
+    stn_block_release(&small);
     stn_pool_close(&pool);
 }
 
