@@ -133,6 +133,12 @@ int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part_number,
     return STERNA_OK;
 }
 
+void stn_sink_expect(struct stn_sink *sink, uint64_t ticket, uint32_t part, uint32_t crc) {
+    uint64_t tag;
+    struct stn_slot *slot = sent_slot(sink, ticket, &tag);
+    if (slot && part < sink->n_parts) slot->parts[part].crc = crc;
+}
+
 /* The first part whose bytes are not what was stored, or n_parts. */
 static uint32_t first_damaged(const struct stn_sink *sink, const struct stn_slot *slot) {
     uint32_t p = 0;

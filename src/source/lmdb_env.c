@@ -217,12 +217,14 @@ int stn_lmdb_locate(struct stn_lmdb *db, MDB_cursor *cursor, const uint8_t id[16
     struct stn_cursor head = stn_cursor((const void *)page, 16);
     uint64_t number = stn_get_u64(&head);
     stn_get_u16(&head);
-    uint64_t offset = number * db->page_bytes + ((uintptr_t)value.mv_data - page);
+    uintptr_t at = (uintptr_t)value.mv_data - page;
+    uint64_t offset = number * db->page_bytes + at;
     if (!(stn_get_u16(&head) & LEAF_PAGE_FLAG) || offset > INT64_MAX - UINT32_MAX)
         return stn_lmdb_fail_value(db, STERNA_ECORRUPT, id, field, "its page is damaged", err);
     if (value.mv_size < STN_VALUE_HEADER_BYTES)
         return stn_lmdb_fail_value(db, STERNA_EFORMAT, id, field, "the value has no header", err);
-    *out = (struct stn_lmdb_span){(off_t)offset, value.mv_size};
+    int in_leaf = at < db->page_bytes && value.mv_size <= db->page_bytes - at;
+    *out = (struct stn_lmdb_span){(off_t)offset, value.mv_size, in_leaf ? value.mv_data : NULL};
     return STERNA_OK;
 }
 

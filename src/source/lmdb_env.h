@@ -81,6 +81,9 @@ int stn_lmdb_grow(struct stn_lmdb *db, size_t need, struct sterna_error *err);
 struct stn_lmdb_span {
     off_t offset;
     size_t bytes; /* header included */
+    const uint8_t
+        *in_leaf; /* a small value lies in the leaf page itself, which finding its key has
+                     touched: here it is in the map, until the transaction ends. Or NULL */
 };
 
 /* ENOTFOUND (without a message) if the key is not there. Touches no page of the value itself, so

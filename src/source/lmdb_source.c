@@ -1,9 +1,10 @@
 /* The embedded store's reading side: threads that take requests from a queue in chunks.
  *
- * A chunk is looked up in one read transaction. What the page cache lacks is asked of the disk for
- * the whole chunk before the first byte is waited for, so the disk sees threads x chunk reads at
- * once; what it has costs one short system call more. Then the bytes are read straight to where
- * the sink wants them, and the sink is flushed once.
+ * A chunk is looked up in one read transaction, and what the page cache has comes at once, straight
+ * to where the sink wants it: one system call a value, and none for a value so small that it lies
+ * in the leaf page where it was found. What the page cache lacks is asked of the disk for the whole
+ * chunk before the first byte is waited for, so the disk sees threads x chunk reads at once. Then
+ * those bytes are read too, and the sink is flushed once.
  *
  * Owns the queue and the threads. Knows nothing of what the bytes are for. */
 #include <errno.h>
@@ -32,8 +33,10 @@ struct job {
 
 struct part { /* one field of one request of a chunk */
     struct stn_lmdb_span span;
-    struct stn_value_header header;
-    int absent, known; /* known: header was in the page cache and has been read */
+    int absent;
+    size_t got; /* bytes of the span that have come */
+    uint8_t header[STN_VALUE_HEADER_BYTES];
+    uint8_t *to; /* where those behind the header land */
 };
 
 struct lmdb_source;
@@ -69,45 +72,23 @@ struct lmdb_source {
 
 /* ---- one chunk ---- */
 
-static void complete(struct lmdb_source *s, const struct job *job, int code,
-                     const struct sterna_error *err) { /* err: of this or an earlier request */
-    const char *why = err->code == code && code < 0 ? err->message : NULL;
-    stn_sink_complete(s->sink, job->request.ticket, code, why);
-}
-
-/* Reads the header if that needs no disk; else has the disk fetch the whole value meanwhile. */
-static void header_if_cached(struct lmdb_source *s, struct part *p, uint8_t raw[]) {
-    if (!atomic_load_explicit(&s->no_nowait, memory_order_relaxed)) {
-        struct iovec to = {raw, STN_VALUE_HEADER_BYTES};
-        ssize_t n = preadv2(s->db->fd, &to, 1, p->span.offset, RWF_NOWAIT);
-        p->known = n == STN_VALUE_HEADER_BYTES;
+/* Brings what needs no disk; the rest the disk shall fetch meanwhile. */
+static void fetch_cached(struct lmdb_source *s, struct part *p) {
+    size_t bytes = p->span.bytes - STN_VALUE_HEADER_BYTES;
+    if (p->span.in_leaf) {
+        memcpy(p->header, p->span.in_leaf, STN_VALUE_HEADER_BYTES);
+        if (bytes > 0) memcpy(p->to, p->span.in_leaf + STN_VALUE_HEADER_BYTES, bytes);
+        p->got = p->span.bytes;
+    } else if (!atomic_load_explicit(&s->no_nowait, memory_order_relaxed)) {
+        struct iovec to[] = {{p->header, STN_VALUE_HEADER_BYTES}, {p->to, bytes}};
+        ssize_t n = preadv2(s->db->fd, to, STN_COUNT(to), p->span.offset, RWF_NOWAIT);
+        if (n > 0) p->got = (size_t)n;
         if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
             atomic_store_explicit(&s->no_nowait, 1, memory_order_relaxed);
     }
-    if (!p->known)
-        posix_fadvise(s->db->fd, p->span.offset, (off_t)p->span.bytes, POSIX_FADV_WILLNEED);
-}
-
-static int look_up(struct worker *w, const struct job *job, struct part *parts,
-                   struct sterna_error *err) {
-    struct lmdb_source *s = w->source;
-    const struct stn_request *r = &job->request;
-    uint32_t n_present = 0;
-    for (uint32_t i = 0; i < r->n_fields; i++) {
-        struct part *p = &parts[i];
-        uint8_t raw[STN_VALUE_HEADER_BYTES];
-        *p = (struct part){0};
-        int rc = stn_lmdb_locate(s->db, w->cursor, r->id, r->fields[i], &p->span, err);
-        p->absent = rc == STERNA_ENOTFOUND;
-        if (p->absent) continue;
-        if (rc < 0) return rc;
-        n_present++;
-        header_if_cached(s, p, raw);
-        if (!p->known) continue;
-        rc = stn_lmdb_header_parse(s->db, r->id, r->fields[i], raw, p->span.bytes, &p->header, err);
-        if (rc < 0) return rc;
-    }
-    return n_present > 0 ? STERNA_OK : stn_lmdb_has_sample(s->db, w->cursor, r->id, err);
+    if (p->got < p->span.bytes)
+        posix_fadvise(s->db->fd, p->span.offset + (off_t)p->got, (off_t)(p->span.bytes - p->got),
+                      POSIX_FADV_WILLNEED);
 }
 
 static int read_bytes(struct lmdb_source *s, const struct stn_request *r, uint32_t i, void *to,
@@ -122,27 +103,55 @@ static int read_bytes(struct lmdb_source *s, const struct stn_request *r, uint32
     return stn_lmdb_fail_value(s->db, STERNA_EIO, r->id, r->fields[i], what, err);
 }
 
-static int deliver(struct lmdb_source *s, const struct job *job, struct part *parts,
-                   struct sterna_error *err) {
-    const struct stn_request *r = &job->request;
+static int fetch_rest(struct lmdb_source *s, const struct stn_request *r, uint32_t i,
+                      struct part *p, struct sterna_error *err) {
+    int rc = STERNA_OK;
+    if (p->got < STN_VALUE_HEADER_BYTES) {
+        rc = read_bytes(s, r, i, p->header, STN_VALUE_HEADER_BYTES, p->span.offset, err);
+        p->got = STN_VALUE_HEADER_BYTES;
+    }
+    if (rc == STERNA_OK && p->got < p->span.bytes)
+        rc = read_bytes(s, r, i, p->to + (p->got - STN_VALUE_HEADER_BYTES), p->span.bytes - p->got,
+                        p->span.offset + (off_t)p->got, err);
+    p->got = p->span.bytes;
+    return rc;
+}
+
+/* Looks a request up and begins to bring it; *whole: nothing of it has to be waited for. */
+static int begin_request(struct worker *w, const struct stn_request *r, struct part *parts,
+                         int *whole, struct sterna_error *err) {
+    struct lmdb_source *s = w->source;
+    uint32_t n_present = 0;
+    *whole = 1;
     for (uint32_t i = 0; i < r->n_fields; i++) {
         struct part *p = &parts[i];
+        p->got = 0;
+        int rc = stn_lmdb_locate(s->db, w->cursor, r->id, r->fields[i], &p->span, err);
+        p->absent = rc == STERNA_ENOTFOUND;
         if (p->absent) continue;
-        int rc = STERNA_OK;
-        if (!p->known) {
-            uint8_t raw[STN_VALUE_HEADER_BYTES];
-            rc = read_bytes(s, r, i, raw, sizeof raw, p->span.offset, err);
-            if (rc == STERNA_OK)
-                rc = stn_lmdb_header_parse(s->db, r->id, r->fields[i], raw, p->span.bytes,
-                                           &p->header, err);
-        }
-        uint8_t *to = NULL;
         if (rc == STERNA_OK)
-            rc = stn_sink_place(s->sink, r->ticket, i, r->id, p->header.bytes, p->header.crc, &to);
-        if (rc == STERNA_OK && p->header.bytes > 0)
-            rc = read_bytes(s, r, i, to, (size_t)p->header.bytes,
-                            p->span.offset + STN_VALUE_HEADER_BYTES, err);
+            rc = stn_sink_place(s->sink, r->ticket, i, r->id,
+                                p->span.bytes - STN_VALUE_HEADER_BYTES, 0, &p->to);
         if (rc < 0) return rc;
+        n_present++;
+        fetch_cached(s, p);
+        *whole &= p->got == p->span.bytes;
+    }
+    return n_present > 0 ? STERNA_OK : stn_lmdb_has_sample(s->db, w->cursor, r->id, err);
+}
+
+static int finish_request(struct lmdb_source *s, const struct stn_request *r, struct part *parts,
+                          struct sterna_error *err) {
+    for (uint32_t i = 0; i < r->n_fields; i++) {
+        struct part *p = &parts[i];
+        struct stn_value_header header;
+        if (p->absent) continue;
+        int rc = fetch_rest(s, r, i, p, err);
+        if (rc == STERNA_OK)
+            rc = stn_lmdb_header_parse(s->db, r->id, r->fields[i], p->header, p->span.bytes,
+                                       &header, err);
+        if (rc < 0) return rc;
+        stn_sink_expect(s->sink, r->ticket, i, header.crc);
     }
     return STERNA_OK;
 }
@@ -158,25 +167,36 @@ static int begin(struct worker *w, struct sterna_error *err) {
     return stn_lmdb_fail(db, code, "cannot be read", err);
 }
 
+static void finish(struct lmdb_source *s, const struct stn_request *r, struct part *parts, int rc,
+                   struct sterna_error *err) { /* err may tell of an earlier request */
+    if (rc == STERNA_OK) {
+        stn_error_clear(err);
+        rc = finish_request(s, r, parts, err);
+    }
+    stn_sink_complete(s->sink, r->ticket, rc, rc < 0 && err->code == rc ? err->message : NULL);
+}
+
 static void serve(struct worker *w, size_t n) {
     struct lmdb_source *s = w->source;
-    int codes[CHUNK_MAX];
+    size_t waiting[CHUNK_MAX], n_waiting = 0;
     struct sterna_error err = {0};
     int begun = begin(w, &err);
     for (size_t i = 0; i < n; i++) {
-        codes[i] = w->jobs[i].canceled ? STERNA_ECANCELED : begun;
-        if (codes[i] == STERNA_OK) {
+        const struct stn_request *r = &w->jobs[i].request;
+        struct part *parts = w->parts + i * STN_FIELDS_MAX;
+        int whole = 1, rc = w->jobs[i].canceled ? STERNA_ECANCELED : begun;
+        if (rc == STERNA_OK) {
             stn_error_clear(&err);
-            codes[i] = look_up(w, &w->jobs[i], w->parts + i * STN_FIELDS_MAX, &err);
+            rc = begin_request(w, r, parts, &whole, &err);
         }
-        if (codes[i] < 0) complete(s, &w->jobs[i], codes[i], &err);
+        if (rc == STERNA_OK && !whole)
+            waiting[n_waiting++] = i;
+        else
+            finish(s, r, parts, rc, &err);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (codes[i] < 0) continue;
-        stn_error_clear(&err);
-        codes[i] = deliver(s, &w->jobs[i], w->parts + i * STN_FIELDS_MAX, &err);
-        complete(s, &w->jobs[i], codes[i], &err);
-    }
+    for (size_t i = 0; i < n_waiting; i++)
+        finish(s, &w->jobs[waiting[i]].request, w->parts + waiting[i] * STN_FIELDS_MAX, STERNA_OK,
+               &err);
     if (begun == STERNA_OK) stn_lmdb_read_end(s->db, w->txn);
     stn_sink_flush(s->sink);
 }

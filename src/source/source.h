@@ -2,8 +2,8 @@
  * in any order, on any thread.
  *
  * A *request* asks for some fields of one sample. It is named by a ticket, which is never used
- * again. For each field the source calls stn_sink_place() as soon as it knows key, length and
- * checksum; it gets the address where the bytes shall land, and puts them there. Then it calls
+ * again. For each field the source calls stn_sink_place() as soon as it knows key and length; it
+ * gets the address where the bytes shall land, and puts them there. Then it calls
  * stn_sink_complete() once for the ticket. A source must not touch the address after that.
  *
  * The sink defends itself: a ticket that was already completed, or is unknown, is STALE, and
@@ -38,6 +38,10 @@ struct stn_sink;
  * Any thread. */
 int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part, const uint8_t id[16],
                    uint64_t bytes, uint32_t crc, uint8_t **to);
+
+/* The checksum of a part that has been placed, if it came later than the place was needed. Before
+ * completing. Any thread. */
+void stn_sink_expect(struct stn_sink *sink, uint64_t ticket, uint32_t part, uint32_t crc);
 
 /* The answer is there: OK (fields never placed are null), ENOTFOUND (no such sample), or why not.
  * Checksums are verified here, on the calling thread, while the bytes are in its cache.

@@ -56,6 +56,12 @@ int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part, const 
     return rc;
 }
 
+void stn_sink_expect(struct stn_sink *sink, uint64_t ticket, uint32_t part, uint32_t crc) {
+    pthread_mutex_lock(&sink->mutex);
+    sink->answers[ticket].crc[part] = crc;
+    pthread_mutex_unlock(&sink->mutex);
+}
+
 void stn_sink_complete(struct stn_sink *sink, uint64_t ticket, int code, const char *why) {
     pthread_mutex_lock(&sink->mutex);
     struct answer *a = &sink->answers[ticket];
