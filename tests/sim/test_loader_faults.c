@@ -6,15 +6,6 @@
 
 #include "support/sim.h"
 
-static struct sterna_loader_options small_batches(void) {
-    struct sterna_loader_options o;
-    sterna_loader_options_init(&o);
-    o.batch_size = 16;
-    o.seed = 7;
-    o.memory_bytes = 4 << 20;
-    return o;
-}
-
 /* Kind of the first answer of every sample, set by the test; later ones are well. */
 static struct sim_answer first_answer;
 static struct sim_answer answer_first(struct sim *sim, uint64_t index, unsigned attempt) {
@@ -69,7 +60,7 @@ static void test_loader_recovers_from_each_kind_of_answer(void **state) {
             sim.answer = answer_first;
             sim.timeout_ms = 100;
             sim_make_selection(&sim);
-            struct sterna_loader_options o = small_batches();
+            struct sterna_loader_options o = sim_options();
             o.order = (enum sterna_order)order;
             read_all(&sim, &o, &stats, seen);
             uint64_t counted =
@@ -92,7 +83,7 @@ static void test_loader_late_answers_change_nothing(void **state) {
     sim.answer = answer_first;
     sim.timeout_ms = 20;
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     sterna_loader *loader;
     sterna_batch *kept[13];
     assert_ok(sim_open(&sim, &loader, &o, NULL));
@@ -126,7 +117,7 @@ static void test_loader_policies_for_lost_samples(void **state) {
         sim_init(&sim, 100);
         sim.answer = every_tenth_is_gone;
         sim_make_selection(&sim);
-        struct sterna_loader_options o = small_batches();
+        struct sterna_loader_options o = sim_options();
         o.on_error = (enum sterna_on_error)policy;
         sterna_loader *loader;
         sterna_batch *b;
@@ -176,7 +167,7 @@ static void test_loader_raise_names_the_sample_in_its_turn(void **state) {
     sim_init(&sim, 100);
     sim.answer = every_tenth_is_gone;
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     o.shuffle = 0;
     o.batch_size = 4; /* sample 4 is in the second batch: the first one must still come */
     sterna_loader *loader;
@@ -199,7 +190,7 @@ static void test_loader_max_errors_ends_the_run(void **state) {
     sim_init(&sim, 100);
     sim.answer = every_tenth_is_gone;
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     o.shuffle = 0;
     o.on_error = STERNA_ON_ERROR_MASK;
     o.max_errors = 3; /* 4, 14, 24 are allowed; 34 is in the third batch */
@@ -237,7 +228,7 @@ static void test_loader_smallest_budget_is_true(void **state) {
         sim.length = length_wild;
         sim.answer = answer_jittered;
         sim_make_selection(&sim);
-        struct sterna_loader_options o = small_batches();
+        struct sterna_loader_options o = sim_options();
         o.order = (enum sterna_order)order;
         o.memory_bytes = 1000;
         stn_error_clear(&err);
@@ -272,7 +263,7 @@ static void test_loader_unknown_lengths_never_deadlock(void **state) {
             sim.lengths_unknown = 1;
             sim.ahead_bytes = 100 << 20;
             sim_make_selection(&sim);
-            struct sterna_loader_options o = small_batches();
+            struct sterna_loader_options o = sim_options();
             o.order = (enum sterna_order)order;
             o.batch_size = 8;
             o.memory_bytes = 9 * 327680; /* eight samples of 300,000 bytes, and one */
@@ -288,7 +279,7 @@ static void test_loader_leases_are_named_instead_of_a_hang(void **state) {
     struct sterna_error err;
     sim_init(&sim, 1000);
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     o.memory_bytes = 80000; /* four batches of 16 KB */
     sterna_loader *loader;
     sterna_batch *held[64];
@@ -317,7 +308,7 @@ static void test_loader_allocates_nothing_once_warm(void **state) {
     struct sterna_stats warm, end;
     sim_init(&sim, 5000);
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     sterna_loader *loader;
     sterna_batch *b;
     assert_ok(sim_open(&sim, &loader, &o, NULL));
@@ -340,7 +331,7 @@ static void test_loader_copy_is_the_contiguous_form(void **state) {
     sim.length = length_wild;
     sim.lengths_unknown = 1; /* so that rows lie apart */
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     sterna_loader *loader;
     sterna_batch *b;
     uint64_t need = 0, offsets[16];
@@ -367,7 +358,7 @@ static void test_loader_cancel_is_final(void **state) {
     struct sim sim;
     sim_init(&sim, 100);
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     sterna_loader *loader;
     sterna_batch *b;
     assert_ok(sim_open(&sim, &loader, &o, NULL));

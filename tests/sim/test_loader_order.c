@@ -25,15 +25,6 @@ static uint64_t length_varied(uint64_t index) {
     return index % 11 == 3 ? 0 : 1 + index * 7919 % 5000;
 }
 
-static struct sterna_loader_options small_batches(void) {
-    struct sterna_loader_options o;
-    sterna_loader_options_init(&o);
-    o.batch_size = 16;
-    o.seed = 7;
-    o.memory_bytes = 4 << 20;
-    return o;
-}
-
 static void check_seen(const unsigned *seen, uint64_t n, unsigned want) {
     for (uint64_t i = 0; i < n; i++)
         if (seen[i] != want)
@@ -94,7 +85,7 @@ static void test_loader_strict_is_the_plan(void **state) {
         sim.lengths_unknown = rows[i].unknown;
         sim.timeout_ms = 100;
         sim_make_selection(&sim);
-        struct sterna_loader_options o = small_batches();
+        struct sterna_loader_options o = sim_options();
         o.epochs = 3;
         assert_int_equal(read_planned(&sim, &o, seen), 3 * 63);
         check_seen(seen, 1000, 3);
@@ -114,7 +105,7 @@ static void test_loader_uneven_ends_on_all_ranks(void **state) {
                 sim_make_selection(&sim);
                 uint64_t first_steps = 0;
                 for (uint32_t rank = 0; rank < world; rank++) {
-                    struct sterna_loader_options o = small_batches();
+                    struct sterna_loader_options o = sim_options();
                     o.world_size = world;
                     o.rank = rank;
                     o.uneven = (enum sterna_uneven)uneven;
@@ -142,7 +133,7 @@ static void test_loader_arrival_is_exactly_once(void **state) {
         sim.lengths_unknown = unknown;
         sim.timeout_ms = 100;
         sim_make_selection(&sim);
-        struct sterna_loader_options o = small_batches();
+        struct sterna_loader_options o = sim_options();
         o.order = STERNA_ORDER_ARRIVAL;
         o.epochs = 2;
         sterna_loader *loader;
@@ -187,7 +178,7 @@ static void test_loader_requests_cross_the_border(void **state) {
     sim_init(&sim, 64);
     sim.answer = last_one_late;
     sim_make_selection(&sim);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     o.shuffle = 0;
     o.epochs = 3;
     sterna_loader *loader;
@@ -261,15 +252,15 @@ static void test_loader_resume_at_every_batch_strict(void **state) {
         unsigned seen[150] = {0};
         struct saved s = {.size = 0};
         memset(sim.attempts, 0, 150 * sizeof *sim.attempts);
-        go_on(&sim, small_batches(), &s, UINT64_MAX, 2, seen, whole, &n_whole);
+        go_on(&sim, sim_options(), &s, UINT64_MAX, 2, seen, whole, &n_whole);
         s.size = 0;
-        int rc = go_on(&sim, small_batches(), &s, k, 2, seen, parts, &n_parts);
+        int rc = go_on(&sim, sim_options(), &s, k, 2, seen, parts, &n_parts);
         struct sterna_state_info info;
         assert_ok(sterna_state_info(s.bytes, s.size, &info, NULL));
         uint64_t epochs_left = info.epoch == 0 ? 2 : 1;
         if (k == 10) epochs_left = 1; /* a finished epoch counts as the next one */
         if (rc == STERNA_OK && k < 20)
-            go_on(&sim, small_batches(), &s, UINT64_MAX, epochs_left, seen, parts, &n_parts);
+            go_on(&sim, sim_options(), &s, UINT64_MAX, epochs_left, seen, parts, &n_parts);
         assert_int_equal(n_parts, n_whole);
         assert_memory_equal(parts, whole, n_whole * sizeof *whole);
         check_seen(seen, 150, 4);
@@ -287,7 +278,7 @@ static void test_loader_resume_at_every_batch_arrival(void **state) {
     for (uint64_t k = 1; k < 10; k++) {
         unsigned seen[150] = {0};
         struct saved s = {.size = 0};
-        struct sterna_loader_options o = small_batches();
+        struct sterna_loader_options o = sim_options();
         o.order = STERNA_ORDER_ARRIVAL;
         memset(sim.attempts, 0, 150 * sizeof *sim.attempts);
         go_on(&sim, o, &s, k, 1, seen, NULL, NULL);
@@ -315,7 +306,7 @@ static void test_loader_resume_on_other_worlds(void **state) {
                 const void *states[3];
                 size_t sizes[3];
                 for (uint32_t rank = 0; rank < worlds[part]; rank++) {
-                    struct sterna_loader_options o = small_batches();
+                    struct sterna_loader_options o = sim_options();
                     o.order = (enum sterna_order)order;
                     o.uneven = (enum sterna_uneven)uneven;
                     o.world_size = worlds[part];
@@ -349,7 +340,7 @@ static void test_loader_state_is_refused_for_other_data(void **state) {
     sim_make_selection(&sim);
     sim_init(&other, 63);
     sim_make_selection(&other);
-    struct sterna_loader_options o = small_batches();
+    struct sterna_loader_options o = sim_options();
     go_on(&sim, o, &s, 2, 1, seen, NULL, NULL);
     o.state = s.bytes;
     o.state_bytes = s.size;
@@ -359,7 +350,7 @@ static void test_loader_state_is_refused_for_other_data(void **state) {
     o.state_bytes = s.size - 1;
     assert_int_equal(sim_open(&sim, &loader, &o, NULL), STERNA_EFORMAT);
     uint8_t hash[STERNA_HASH_BYTES] = {1};
-    o = small_batches();
+    o = sim_options();
     o.expect_selection = hash;
     assert_int_equal(sim_open(&sim, &loader, &o, NULL), STERNA_EMISMATCH);
     sim_fini(&sim);

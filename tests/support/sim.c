@@ -141,6 +141,15 @@ static int open_source(void *ctx, struct stn_source **out, struct stn_sink *sink
     return STERNA_OK;
 }
 
+struct sterna_loader_options sim_options(void) {
+    struct sterna_loader_options o;
+    sterna_loader_options_init(&o);
+    o.batch_size = 16;
+    o.seed = 7;
+    o.memory_bytes = 4 << 20;
+    return o;
+}
+
 int sim_open(struct sim *sim, sterna_loader **out, const struct sterna_loader_options *options,
              struct sterna_error *err) {
     static const struct sterna_field field = {"image", STERNA_KIND_IMAGE, 0};

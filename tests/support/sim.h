@@ -49,6 +49,9 @@ void sim_init(struct sim *sim, uint64_t n);
 void sim_make_selection(struct sim *sim); /* after length and lengths_unknown are set */
 void sim_fini(struct sim *sim);
 
+/* Batches of 16, seed 7, 4 MiB of memory, one epoch. */
+struct sterna_loader_options sim_options(void);
+
 int sim_open(struct sim *sim, sterna_loader **out, const struct sterna_loader_options *options,
              struct sterna_error *err);
 
