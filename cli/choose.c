@@ -81,7 +81,9 @@ void cli_state_free(struct cli_state *s) {
     *s = (struct cli_state){0};
 }
 
-int cli_plan_check(const struct cli_plan *plan) {
+int cli_plan_check(const struct cli_spec *spec, const struct cli_plan *plan) {
+    /* Without a world size a state may still bring one. */
+    if (cli_given(spec, "state") && !cli_given(spec, "world-size")) return CLI_GO_ON;
     if (plan->rank < plan->world_size) return CLI_GO_ON;
     return cli_fail(CLI_USAGE,
                     "--rank %llu does not exist with --world-size %llu; ranks count from 0",
@@ -105,8 +107,8 @@ static int take_from_state(const struct cli_spec *spec, struct cli_plan *plan,
     if (!cli_given(spec, "batch-size")) plan->batch_size = saved->batch_size;
     if (!cli_given(spec, "uneven")) plan->uneven = (int)saved->uneven;
     if (!cli_given(spec, "order")) plan->order = (int)saved->order;
-    if (!cli_given(spec, "rank") && !cli_given(spec, "world-size")) {
-        plan->rank = saved->rank;
+    if (!cli_given(spec, "world-size")) {
+        if (!cli_given(spec, "rank")) plan->rank = saved->rank;
         plan->world_size = saved->world_size;
     }
     return CLI_DONE;
@@ -120,6 +122,9 @@ int cli_plan_options(const struct cli_spec *spec, struct cli_plan *plan,
         o->state = state->bytes;
         o->state_bytes = state->n_bytes;
     }
+    if (plan->rank >= plan->world_size)
+        return cli_fail(CLI_USAGE, "--rank %llu does not exist among %llu; ranks count from 0",
+                        (unsigned long long)plan->rank, (unsigned long long)plan->world_size);
     o->batch_size = (uint32_t)plan->batch_size;
     o->seed = plan->seed;
     o->shuffle = !plan->no_shuffle;

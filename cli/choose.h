@@ -73,7 +73,8 @@ int cli_plan_options(const struct cli_spec *spec, struct cli_plan *plan,
 /* CLI_GO_ON, or 2: the options of CLI_WHICH_OPTIONS contradict each other. */
 int cli_which_check(const struct cli_spec *spec);
 
-int cli_plan_check(const struct cli_plan *plan); /* the same for CLI_PLAN_OPTIONS */
+/* The same for CLI_PLAN_OPTIONS. */
+int cli_plan_check(const struct cli_spec *spec, const struct cli_plan *plan);
 
 extern const char *const cli_uneven_names[3], *const cli_order_names[2];
 

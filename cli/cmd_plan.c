@@ -112,6 +112,24 @@ static int print_batch(struct plan *p) {
     return rc;
 }
 
+/* A state has its own batches: only `read` can deal what remains anew. */
+static int check_state(const struct plan *p) {
+    const struct sterna_state_info *saved = &p->state.info;
+    const struct {
+        const char *name;
+        uint64_t given, saved;
+    } same[] = {
+        {"batch-size", p->plan.batch_size, saved->batch_size},
+        {"world-size", p->plan.world_size, saved->world_size},
+        {"uneven", (uint64_t)p->plan.uneven, (uint64_t)saved->uneven},
+    };
+    for (size_t i = 0; p->state.bytes && i < CLI_COUNT(same); i++)
+        if (cli_given(p->spec, same[i].name) && same[i].given != same[i].saved)
+            return cli_fail(CLI_FAILED, "--%s differs from that of the state %s; leave it away",
+                            same[i].name, p->state_file);
+    return CLI_DONE;
+}
+
 static int plan_batch(struct plan *p) {
     struct sterna_loader_options o;
     struct sterna_selection_info info;
@@ -144,6 +162,7 @@ static int open_selection(struct plan *p) {
 static int run(struct plan *p) {
     int rc = cli_open_store(&p->store, p->url, STERNA_OPEN_READ);
     if (rc == CLI_DONE) rc = open_selection(p);
+    if (rc == CLI_DONE) rc = check_state(p);
     if (rc == CLI_DONE) rc = plan_batch(p);
     for (size_t i = 0; i < p->n_samples; i++) free(p->samples[i].path);
     free(p->samples);
@@ -180,7 +199,7 @@ int cmd_plan(int argc, char **argv) {
     p.spec = &spec;
     int rc = cli_parse(&spec, argc, argv);
     if (rc == CLI_GO_ON) rc = cli_which_check(&spec);
-    if (rc == CLI_GO_ON) rc = cli_plan_check(&p.plan);
+    if (rc == CLI_GO_ON) rc = cli_plan_check(&spec, &p.plan);
     if (rc == CLI_GO_ON && !cli_given(&spec, "step"))
         rc = cli_fail(CLI_USAGE, "--step is missing: which batch of the epoch?");
     return rc == CLI_GO_ON ? run(&p) : rc;

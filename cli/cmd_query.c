@@ -180,7 +180,9 @@ int cmd_query(int argc, char **argv) {
          0},
         {"as-of", CLI_UINT, &q.as_of_run, "RUN", "only what was there after this run", 1, 0, 0},
         {"format", CLI_CHOICE, &q.format, CLI_FORMATS,
-         "how rows are printed (table); csv as in RFC 4180, json an array with one object a line",
+         "how rows are printed (table): csv is RFC 4180 with plain newlines, json an array with "
+         "one object a line; bytes that are no UTF-8 stay as they are in csv and become U+FFFD "
+         "in json",
          0, 0, 0},
         {"limit", CLI_UINT, &q.limit, "N", "at most so many rows", 0, 0, 0},
         {"save", CLI_TEXT, &q.save, "NAME_OR_FILE",

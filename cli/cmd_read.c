@@ -223,10 +223,8 @@ static int run(struct cli_read *r) {
     if (rc != CLI_DONE) return rc;
     if (r->nothing_left) {
         if (!r->quiet)
-            cli_note("nothing left to read: the state in %s is after epoch %llu, the last of "
-                     "--epochs %llu",
-                     r->state_file, (unsigned long long)(r->first_epoch - 1),
-                     (unsigned long long)r->epochs);
+            cli_note("nothing left to read: all of --epochs %llu are done, says the state in %s",
+                     (unsigned long long)r->epochs, r->state_file);
     } else {
         rc = read_epochs(r);
         if (!r->loader) return rc;
@@ -254,7 +252,7 @@ static void fini(struct cli_read *r) {
 
 static int check_options(struct cli_read *r) {
     int rc = cli_which_check(r->spec);
-    if (rc == CLI_GO_ON) rc = cli_plan_check(&r->plan);
+    if (rc == CLI_GO_ON) rc = cli_plan_check(r->spec, &r->plan);
     if (rc == CLI_GO_ON && r->expect_text &&
         cli_parse_hex(r->expect_text, r->expect, STERNA_HASH_BYTES) < 0)
         rc = cli_fail(CLI_USAGE, "--expect-selection: '%s' is not a hash of %d hex digits",

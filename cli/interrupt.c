@@ -28,12 +28,7 @@ void cli_interrupt_setup(void) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     const int numbers[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < CLI_COUNT(numbers); i++) {
-        struct sigaction old;
-        /* nohup and background shells start us with a signal ignored: it stays so. */
-        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN) continue;
-        sigaction(numbers[i], &action, NULL);
-    }
+    for (size_t i = 0; i < CLI_COUNT(numbers); i++) sigaction(numbers[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as EPIPE: cli_finish() */
 }
 

@@ -48,7 +48,7 @@ class Resume(CommandTest):
         self.assertEqual(self.go_on(state, "--epochs", 2).json["samples"], 2 * self.n)
         again = self.go_on(state, "--epochs", 2)
         self.assertEqual(again.json["samples"], 0)
-        self.assertIn(b"nothing left", again.err)
+        self.assertIn(b"nothing left to read: all of --epochs 2 are done", again.err)
         more = self.go_on(state, "--epochs", 3).json
         self.assertEqual([e["epoch"] for e in more["epochs"]], [2])
         self.assertEqual(more["samples"], self.n)
@@ -84,6 +84,19 @@ class Resume(CommandTest):
         self.assertEqual(self.sterna(*args, "--state", state, "--epoch", epoch + 5).out,
                          self.sterna(*args, "--seed", 3, "--batch-size", 7, "--epoch",
                                      epoch + 5).out)
+
+    def test_plan_from_a_rank_of_a_state(self):
+        state = self.path("ranks")
+        self.interrupt("--state", state, "--batch-size", 4, "--world-size", 2, "--rank", 1)
+        args = ("plan", self.store, "--step", 0, "--epoch", 9, "--format", "csv")
+        for rank in (0, 1):
+            want = self.sterna(*args, "--batch-size", 4, "--world-size", 2, "--rank", rank).out
+            self.assertEqual(self.sterna(*args, "--state", state, "--rank", rank).out, want)
+        self.assertEqual(self.sterna(*args, "--state", state).out, want)
+        self.assert_one_message(self.sterna(*args, "--state", state, "--rank", 2, code=2), "--rank")
+        for option in ("--world-size", "--batch-size"):
+            got = self.sterna(*args, "--state", state, option, 3, code=1)
+            self.assert_one_message(got, option)
 
     def test_the_selection_comes_with_the_state(self):
         state = self.path("with")
