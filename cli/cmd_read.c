@@ -234,6 +234,9 @@ static int run(struct cli_read *r) {
         r->meter.total.missing = r->check.missing;
         rc = check_verdict(r, rc);
     }
+    if (rc == CLI_DONE && r->meter.total.batches == 0 && !r->nothing_left && !r->quiet)
+        cli_note("nothing was read: %llu samples are chosen, which make no batch",
+                 (unsigned long long)r->info.n);
     if (r->report_file && cli_read_write_report(r) != CLI_DONE && rc == CLI_DONE) rc = CLI_FAILED;
     cli_read_print(r);
     return rc;

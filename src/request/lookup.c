@@ -66,6 +66,10 @@ int sterna_plan_batch(const struct sterna_loader_options *options, uint64_t n, u
                 "step %llu lies before step %llu, where this state's world size took over: "
                 "use the state before",
                 (unsigned long long)step, (unsigned long long)s.base_step);
+        else if (plan.n_steps == 0)
+            rc = stn_fail(err, STERNA_EINVAL,
+                          "epoch %llu has no batches on this rank: %llu samples fill none",
+                          (unsigned long long)epoch, (unsigned long long)n);
         else if (step - s.base_step >= plan.n_steps)
             rc = stn_fail(
                 err, STERNA_EINVAL, "epoch %llu has steps %llu to %llu on this rank, not %llu",

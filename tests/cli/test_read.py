@@ -115,7 +115,11 @@ class Read(CommandTest):
                                    where["selection"]).json["samples"], 35)
         got = self.sterna("read", self.store, "--expect-selection", where["selection"], code=1)
         self.assert_one_message(got, where["selection"][:16])
-        self.assertEqual(self.read("--where", "label = 99", "--verify").json["samples"], 0)
+        nothing = self.read("--where", "label = 99", "--verify")
+        self.assertEqual(nothing.json["samples"], 0)
+        self.assertIn(b"nothing was read: 0 samples", nothing.err)
+        got = self.sterna("plan", self.store, "--where", "label = 99", "--step", 0, code=2)
+        self.assert_one_message(got, "no batches")
         self.assert_one_message(self.sterna("read", self.store, "--selection", "nope", code=1),
                                 "nope")
         self.assert_one_message(self.sterna("read", self.store, "--fields", "nope", code=1), "nope")
