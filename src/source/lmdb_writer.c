@@ -17,7 +17,7 @@ enum {
      * share of the free list. And what a transaction may take on top of all its values. */
     PAGES_A_VALUE = 4,
     PAGES_A_TRANSACTION = 256,
-    LOOKS_A_TRIM = 256
+    LOOKS_A_TRIM = 64
 };
 #define COMMIT_BYTES ((size_t)64 << 20)
 
