@@ -51,13 +51,21 @@ static void draw_bar(const char *label, double fraction, const char *details) {
     char line[512], bar[48] = "";
     size_t width = columns();
     if (fraction >= 0) {
-        int cells = width >= 110 ? 30 : width >= 90 ? 20 : 10;
+        int cells = width >= 110 ? 30 : width >= 90 ? 16 : 6;
         int full = (int)(fraction * cells);
         snprintf(bar, sizeof bar, " [%.*s%*s] %3d%%", full, "##############################",
                  cells - full, "", (int)(fraction * 100));
     }
     snprintf(line, sizeof line, "%s%s  %s", label, bar, details);
-    if (width > 1 && strlen(line) > width - 1) line[width - 1] = 0;
+    if (width > 1 && strlen(line) > width - 1) {
+        line[width - 1] = 0;
+        for (size_t i = width - 1;
+             i-- > 1;) { /* fields are cut whole; they stand two spaces apart */
+            if (line[i] != ' ' || line[i - 1] != ' ') continue;
+            line[i - 1] = 0;
+            break;
+        }
+    }
     fprintf(stderr, "\r%s\033[K", line); /* erases what an older, longer line left */
     fflush(stderr);
     display.drawn = 1;

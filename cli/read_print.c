@@ -25,7 +25,7 @@ static void update_pace(struct cli_read_pace *pace, const struct cli_figures *to
     pace->known = 1;
 }
 
-/* "waiting 12% (bandwidth)": the share of the time, and what most of it was for. */
+/* "stalled 12%  by bandwidth": the share of the time, and what most of it was for. */
 static void add_stalls(const struct cli_read *r, struct cli_text *text) {
     struct sterna_stats now;
     double total_s = 0, elapsed_s = cli_now_s() - r->meter.start_s;
@@ -37,7 +37,7 @@ static void add_stalls(const struct cli_read *r, struct cli_text *text) {
     }
     double share = cli_per_second(total_s, elapsed_s);
     if (share >= 0.01)
-        cli_text_add(text, "  waiting %.0f%% (%s)", 100 * share, cli_stall_names[worst]);
+        cli_text_add(text, "  stalled %.0f%%  by %s", 100 * share, cli_stall_names[worst]);
 }
 
 void cli_read_progress(const struct cli_read *r, struct cli_read_pace *pace,

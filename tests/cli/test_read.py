@@ -165,7 +165,7 @@ class Read(CommandTest):
             run.send_signal(signal.SIGTERM)
             _, rest = run.communicate(timeout=TIME_LIMIT_S)
         self.assertEqual(run.returncode, 130)
-        self.assertRegex(shown + rest, rb"\repoch \d+/1000000 \[[# ]{10}\] +\d+%  [0-9,]+ samples/s"
+        self.assertRegex(shown + rest, rb"\repoch \d+/1000000 \[[# ]{6}\] +\d+%  [0-9,]+ samples/s"
                                        rb"  \d+ MB/s  [0-9:]+ left")
         self.assertTrue((shown + rest).endswith(b"\r\x1b[Kinterrupted\n"))
         for line in (shown + rest).split(b"\r")[1:]:
