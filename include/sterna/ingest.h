@@ -67,6 +67,13 @@ STERNA_API void sterna_ingest_options_init(struct sterna_ingest_options *o);
 
 /* Ingests the images below `dir`: class folders, train|val|test/class folders, or flat. All or
  * nothing is visible: the run is committed at the end. Killed and run again it completes.
+ *   classes   as torchvision has them: every directory at the top, empty or not, in the order of
+ * its bytes; if all of them are named train, val, valid, validation or test, those below.
+ *             Directories that only hold fields' files, hidden ones and the store are none.
+ *   metadata  its columns label, class and split overrule directories; with a column class, only
+ *             directories that hold images without one there are classes besides.
+ *   again     a listed sample with the same bytes takes over what the metadata say now, and fields
+ *             it had not; a field's file that is gone takes nothing away, unless `replace` is set.
  * Returns OK (also if inputs were skipped: see result), ENOTFOUND, EIO (full disk, ...), EREADONLY,
  * EBUSY, EINVAL, ECANCELED; with stop_on_error the first skipped input is an error. */
 STERNA_API int sterna_ingest_folder(sterna_store *store, const char *dir,

@@ -127,10 +127,12 @@ static int count_one(void *ctx, const struct stn_walk_entry *e) {
     struct count *c = ctx;
     struct stat st;
     if (atomic_load(&c->folder->stopping)) return STERNA_ECANCELED;
-    int is_sample = e->problem || !is_field_file(c->folder, e);
-    c->files += (uint64_t)is_sample;
-    if (!e->problem && fstatat(e->dir_fd, e->name, &st, 0) == 0 &&
-        (uint64_t)st.st_size <= c->folder->options.max_bytes)
+    int known = !e->problem && fstatat(e->dir_fd, e->name, &st, 0) == 0;
+    const struct stn_walk_inode *csv = &c->folder->setup.metadata_file;
+    if (known && c->folder->metadata && st.st_dev == csv->dev && st.st_ino == csv->ino)
+        return STERNA_OK;
+    if (e->problem || !is_field_file(c->folder, e)) c->files++;
+    if (known && (uint64_t)st.st_size <= c->folder->options.max_bytes)
         c->bytes += (uint64_t)st.st_size;
     return STERNA_OK;
 }
@@ -250,7 +252,10 @@ static int write_all(struct folder *f) {
     while ((rc = stn_jobs_result(&f->jobs, TELL_EVERY_MS, &job, f->err)) >= 0) {
         if (rc == STERNA_END) return tell_progress(f, 1);
         if (rc == STERNA_OK) {
-            if (job->is_sample) rc = settle(f, job);
+            if (job->is_sample)
+                rc = settle(f, job);
+            else
+                atomic_fetch_sub(&f->files_seen, 1);
             stn_buffers_release(&f->buffers, &job->buffer);
             stn_jobs_free(&f->jobs, job);
         }

@@ -577,6 +577,8 @@ static void test_ingest_metadata_adds_columns(void **state) {
     RUN_OK(&g);
     assert_string_equal(g.reports, ""); /* the CSV itself is no image that failed */
     assert_true(g.result.metadata_unmatched == 1);
+    assert_true(g.last.files_seen == 3 && g.last.files_done == 3);
+    assert_true(g.last.files_total == 0 || g.last.files_total == 3); /* counted in time or not */
     assert_string_equal(ingested_query(&g, "path class score n zip note", 0),
                         "cat/a.jpg|cat|0.5|7|007|two\nlines\n"
                         "cat/b.jpg|cat|-|8|-|x\n"
