@@ -12,6 +12,8 @@ asan: ## build and run the tests with AddressSanitizer and UndefinedBehaviorSani
 	@tools/check asan
 tsan: ## build and run the tests with ThreadSanitizer
 	@tools/check tsan
+fault: ## run only the sweeps over failing allocations and system calls
+	@tools/check -R fault plain
 lint: ## does the source have the house format?
 	@tools/format --check
 format: ## give the source the house format
@@ -25,4 +27,4 @@ clean: ## remove what was built (build/ and its sanitizer siblings, with the dem
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-.PHONY: all demo check asan tsan lint format install setup clean help
+.PHONY: all demo check asan tsan fault lint format install setup clean help
