@@ -120,7 +120,10 @@ static int open_parts(struct sterna_store *s, const struct sterna_store_options 
                       "%s is missing, but catalog.sqlite is there: restore it from a copy of the "
                       "store",
                       data);
-    if (rc == STERNA_OK) rc = stn_lmdb_acquire(&s->lmdb, s->dir, modes[o->mode], err);
+    /* The bytes' file is made before the catalogue: when both are there, nothing is to be made. */
+    enum stn_lmdb_mode mode = modes[o->mode];
+    if (has_catalog && mode == STN_LMDB_CREATE) mode = STN_LMDB_WRITE;
+    if (rc == STERNA_OK) rc = stn_lmdb_acquire(&s->lmdb, s->dir, mode, err);
     if (rc == STERNA_OK) rc = open_catalog(s, catalog, o, err);
     free(catalog);
     free(data);

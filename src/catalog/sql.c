@@ -103,6 +103,7 @@ int stn_sql_fail(const struct stn_sql *s, int result, struct sterna_error *err) 
         return stn_fail_sys(err, STERNA_EIO, "%s: disk full", s->path);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL: /* the same, met while a -wal file is taken over */
         return stn_fail(err, STERNA_EBUSY, "%s: another process is writing to it", s->path);
     case SQLITE_READONLY:
     case SQLITE_PERM:

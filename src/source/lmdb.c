@@ -203,10 +203,12 @@ static void destroy(struct stn_lmdb *db) {
 static int open_checked(struct stn_lmdb *db, struct opening *o, struct sterna_error *err) {
     unsigned flags = 0;
     int rc = stn_lmdb_check_file(db->fd, db->path, &o->blank, err);
-    if (rc == STERNA_OK && o->blank && o->mode == STN_LMDB_READ)
-        rc =
-            stn_fail(err, STERNA_EFORMAT,
-                     "%s is empty: making the store was cut short; ingest into it again", db->path);
+    if (rc == STERNA_OK && o->blank && o->mode != STN_LMDB_CREATE)
+        rc = stn_fail(
+            err, STERNA_EFORMAT,
+            "%s is empty or truncated: %lld bytes; if making the store was cut short, ingest "
+            "into it again, else restore it from a copy",
+            db->path, (long long)o->st.st_size);
     if (rc == STERNA_OK) rc = choose_flags(db, o, &flags, err);
     if (rc == STERNA_OK && o->blank && o->st.st_size > 0) rc = empty_blank(db->path, err);
     if (rc < 0) return rc;

@@ -19,7 +19,8 @@ struct stn_lmdb; /* one a file and process, shared: found again by device and in
 
 enum stn_lmdb_mode { STN_LMDB_READ, STN_LMDB_WRITE, STN_LMDB_CREATE };
 
-/* Opens DIR/data.mdb, or adds a reference to the environment this process already has of it.
+/* CREATE makes what is not there, or finishes what a creation that was cut short has left.
+ * Opens DIR/data.mdb, or adds a reference to the environment this process already has of it.
  * Checks size and meta pages first: ENOTFOUND, EFORMAT (foreign, truncated, newer), EREADONLY.
  * READ in a directory that cannot be written opens without locks. */
 int stn_lmdb_acquire(struct stn_lmdb **out, const char *dir, enum stn_lmdb_mode mode,

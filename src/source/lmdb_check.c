@@ -204,17 +204,29 @@ static int pages_present(struct data_file *f, struct sterna_error *err) {
     return STERNA_OK;
 }
 
-/* LMDB's first write is two pages; a machine that lost power may have kept only their length. */
-static int is_blank(const struct data_file *f, int *blank, struct sterna_error *err) {
+/* 1 in *zero if there is nothing but zeros from `at` on. */
+static int is_zero(const struct data_file *f, uint64_t at, int *zero, struct sterna_error *err) {
     uint8_t raw[4096];
-    *blank = f->bytes <= 2 * PAGE_BYTES_MAX;
-    for (uint64_t at = 0; *blank && at < f->bytes; at += sizeof raw) {
+    *zero = f->bytes <= 2 * PAGE_BYTES_MAX;
+    for (; *zero && at < f->bytes; at += sizeof raw) {
         size_t n = (size_t)STN_MIN(f->bytes - at, sizeof raw);
         int rc = read_at(f, raw, n, at, err);
         if (rc < 0) return rc;
-        for (size_t i = 0; i < n; i++) *blank = *blank && raw[i] == 0;
+        for (size_t i = 0; i < n; i++) *zero = *zero && raw[i] == 0;
     }
     return STERNA_OK;
+}
+
+/* LMDB's first write is the two meta pages, which name no other page: a process killed in it leaves
+ * the first of them, a machine that lost power perhaps only their length. */
+static int is_blank(const struct data_file *f, int *blank, struct sterna_error *err) {
+    struct meta first = {0};
+    int rc = is_zero(f, 0, blank, err);
+    if (rc < 0 || *blank || f->bytes < PAGE_HEADER_BYTES + META_BYTES) return rc;
+    if (meta_read(f, 0, &first, NULL) < 0 || !meta_plausible(&first)) return STERNA_OK;
+    int nothing = first.last_page == 1 && first.roots[0] == NO_ROOT && first.roots[1] == NO_ROOT;
+    if (!nothing || f->bytes < first.page_bytes) return STERNA_OK;
+    return is_zero(f, first.page_bytes, blank, err);
 }
 
 int stn_lmdb_check_file(int fd, const char *path, int *empty, struct sterna_error *err) {

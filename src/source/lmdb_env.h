@@ -49,8 +49,9 @@ struct stn_lmdb {
 /* First size of the map. A variable so that a test can start small. */
 extern size_t stn_lmdb_map_bytes;
 
-/* lmdb_check.c: looks at a data file before LMDB maps it. *empty: nothing was ever stored (length
- * 0, or zeros only: a creation was cut short). EFORMAT: foreign, newer or truncated; EIO. */
+/* lmdb_check.c: looks at a data file before LMDB maps it. *empty: nothing was ever stored: it
+ * has length 0, only zeros, or one meta page of the two: a creation was cut short. EFORMAT:
+ * foreign, newer or truncated; EIO. */
 int stn_lmdb_check_file(int fd, const char *path, int *empty, struct sterna_error *err);
 
 int stn_lmdb_gate_init(struct stn_lmdb_gate *gate);

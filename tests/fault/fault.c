@@ -20,6 +20,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fault/tap.h"
+
 #define FRAMES_MAX 16
 
 static struct {
@@ -41,9 +43,16 @@ void fault_arm(enum fault_kind kind, uint64_t n, int lasting) {
     atomic_store(&armed.calls, 0);
     atomic_store(&armed.failed, 0);
     atomic_store(&armed.kind, kind);
+    if (kind & (FAULT_LOW_EIO | FAULT_LOW_FULL))
+        tap_arm_failure(kind == FAULT_LOW_FULL ? ENOSPC : EIO, n, lasting, kind == FAULT_LOW_EIO);
 }
 
 uint64_t fault_disarm(uint64_t *failed) {
+    if (atomic_load(&armed.kind) & (FAULT_LOW_EIO | FAULT_LOW_FULL)) {
+        armed.name = tap_name();
+        atomic_store(&armed.calls, tap_disarm(failed));
+        if (failed) atomic_store(&armed.failed, *failed);
+    }
     atomic_store(&armed.kind, FAULT_NONE);
     if (failed) *failed = atomic_load(&armed.failed);
     return atomic_load(&armed.calls);

@@ -1,8 +1,9 @@
 /* Makes the n-th call of one kind fail in this process: allocations, I/O, threads, SQLite's memory.
  *
- * The programs that use it are linked with --wrap for each name in calls.txt, so exactly the calls
- * made by our own objects are counted, on any thread; other libraries' are not, except SQLite's
- * allocations, which go through its own table. Production code knows nothing of this. */
+ * But for the last two kinds: the programs that use it are linked with --wrap for each name in
+ * calls.txt, so exactly the calls made by our own objects are counted, on any thread; other
+ * libraries' are not, except SQLite's allocations, which go through its own table. Production code
+ * knows nothing of this. */
 #ifndef TEST_FAULT_H
 #define TEST_FAULT_H
 
@@ -17,6 +18,9 @@ enum fault_kind {
     FAULT_SIGNAL = 1 << 4,     /* one that a signal may interrupt fails with EINTR, three times */
     FAULT_SHORT = 1 << 5,      /* a read or write stops half-way */
     FAULT_THREAD = 1 << 6,     /* a thread cannot be started (EAGAIN) */
+    FAULT_LOW_EIO = 1 << 7,    /* a call that reads or changes a file fails with EIO, also within
+                                  LMDB and SQLite (see tap.h) */
+    FAULT_LOW_FULL = 1 << 8,   /* one that changes a file fails with ENOSPC, likewise */
 };
 
 /* Before SQLite is first used in the process, if FAULT_SQL_MEMORY is to be armed. */

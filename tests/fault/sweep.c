@@ -113,6 +113,10 @@ static const char *name_of(const struct sweep *sweep) {
         return "interrupted calls";
     case FAULT_SHORT:
         return "a short read or write";
+    case FAULT_LOW_EIO:
+        return sweep->lasting ? "a dead disk (all libraries)" : "one write (all libraries)";
+    case FAULT_LOW_FULL:
+        return sweep->lasting ? "a full disk (all libraries)" : "no space once (all libraries)";
     case FAULT_THREAD:
         return sweep->lasting ? "no threads from here on" : "one thread";
     }

@@ -10,6 +10,8 @@
 #include "store.h"
 #include "support/pictures.h"
 
+size_t dataset_padding_bytes = 20000;
+
 static const char *const classes[DATASET_CLASSES] = {"ant", "bee", "cat"};
 
 /* ---- making it ---- */
@@ -32,11 +34,11 @@ static struct picture picture_of(unsigned c, unsigned i) {
     struct picture p =
         is_jpeg(i) ? picture_jpeg(width, height, 3, seed) : picture_png(width, height, 3, seed);
     if (i % 3 == 0) { /* readers of both formats stop at the end that the format has */
-        p.data = realloc(p.data, p.bytes + DATASET_PADDED_BYTES);
+        p.data = realloc(p.data, p.bytes + dataset_padding_bytes);
         if (!p.data) abort();
-        for (size_t k = 0; k < DATASET_PADDED_BYTES; k++)
+        for (size_t k = 0; k < dataset_padding_bytes; k++)
             p.data[p.bytes + k] = (uint8_t)(k * 7 + i);
-        p.bytes += DATASET_PADDED_BYTES;
+        p.bytes += dataset_padding_bytes;
     }
     return p;
 }
@@ -247,7 +249,7 @@ static const char *problem_of_bytes(sterna_store *s, unsigned n_per_class) {
     lo.shuffle = 0;
     lo.uneven = STERNA_UNEVEN_EXACT;
     lo.threads = 2;
-    lo.memory_bytes = (uint64_t)16 << 20;
+    lo.memory_bytes = ((uint64_t)16 << 20) + 12 * dataset_padding_bytes;
     int rc = sterna_select(&selection, s, &so, &err);
     if (rc == STERNA_OK) rc = sterna_loader_open(&loader, s, selection, &lo, &err);
     while (rc == STERNA_OK && (rc = sterna_loader_next(loader, &b, -1, &err)) == STERNA_OK) {

@@ -5,7 +5,10 @@
 
 #include "sterna/sterna.h"
 
-enum { DATASET_CLASSES = 3, DATASET_PER_CLASS_MAX = 256, DATASET_PADDED_BYTES = 20000 };
+enum { DATASET_CLASSES = 3, DATASET_PER_CLASS_MAX = 256 };
+
+/* Bytes behind the end of every third picture, so that its value needs pages of its own: 20,000. */
+extern size_t dataset_padding_bytes;
 
 /* DIR/images/CLASS/NN.{jpg,png}, NN.txt beside every second, and DIR/meta.csv. Every third picture
  * is padded behind its end, so that its value needs pages of its own. Counting from `first`, so

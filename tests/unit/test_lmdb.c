@@ -254,9 +254,9 @@ static void test_lmdb_truncated(void **state) {
     for (size_t i = 0; i < STN_COUNT(sizes); i++) { /* shorter and shorter */
         assert_int_equal(truncate(b->data, sizes[i]), 0);
         char size[40];
-        snprintf(size, sizeof size, "is truncated: %lld bytes", (long long)sizes[i]);
+        snprintf(size, sizeof size, "truncated: %lld bytes", (long long)sizes[i]);
         REFUSED(b, STN_LMDB_READ, STERNA_EFORMAT, size);
-        REFUSED(b, STN_LMDB_CREATE, STERNA_EFORMAT, size);
+        REFUSED(b, STN_LMDB_WRITE, STERNA_EFORMAT, size);
     }
 }
 
@@ -373,6 +373,31 @@ static void test_lmdb_value_headers(void **state) {
     }
 }
 
+/* Creation cut short in its first write: one meta page of the two, or zeros for the other. */
+static void test_lmdb_half_written_meta(void **state) {
+    struct box *b = *state;
+    struct sterna_error err = {0};
+    static const off_t sizes[][2] = {{4096, 4096}, {4096, 8192}, {6000, 6000}, {4096, 20000}};
+    for (size_t i = 0; i < STN_COUNT(sizes); i++) {
+        struct stn_lmdb *db;
+        OK(stn_lmdb_acquire(&db, b->store, STN_LMDB_CREATE, &err));
+        stn_lmdb_release(&db);
+        if (sizes[i][0] % 4096 == 0) assert_int_equal(truncate(b->data, sizes[i][0]), 0);
+        assert_int_equal(truncate(b->data, sizes[i][1]), 0);
+        if (sizes[i][0] % 4096 != 0) { /* half a meta page is none */
+            REFUSED(b, STN_LMDB_CREATE, STERNA_EFORMAT, "truncated");
+            assert_int_equal(unlink(b->data), 0);
+            continue;
+        }
+        REFUSED(b, STN_LMDB_READ, STERNA_EFORMAT, "cut short");
+        make_store(b, 4, 100);
+        OK(stn_lmdb_acquire(&db, b->store, STN_LMDB_READ, &err));
+        check_number(db, 3, 0, 100);
+        stn_lmdb_release(&db);
+        assert_int_equal(unlink(b->data), 0);
+    }
+}
+
 /* Creation cut short: by a kill (no bytes) or by a power cut (zeros). */
 static void test_lmdb_half_created(void **state) {
     struct box *b = *state;
@@ -383,8 +408,9 @@ static void test_lmdb_half_created(void **state) {
     for (size_t i = 0; i < STN_COUNT(sizes); i++) {
         write_file(b->data, zeros, sizes[i]);
         REFUSED(b, STN_LMDB_READ, STERNA_EFORMAT, "cut short");
+        REFUSED(b, STN_LMDB_WRITE, STERNA_EFORMAT, "cut short");
         struct stn_lmdb *db;
-        OK(stn_lmdb_acquire(&db, b->store, i % 2 ? STN_LMDB_WRITE : STN_LMDB_CREATE, &err));
+        OK(stn_lmdb_acquire(&db, b->store, STN_LMDB_CREATE, &err));
         stn_lmdb_release(&db);
         make_store(b, 4, 100);
         OK(stn_lmdb_acquire(&db, b->store, STN_LMDB_READ, &err));
@@ -930,6 +956,7 @@ int main(void) {
         TEST(test_lmdb_short_but_whole),
         TEST(test_lmdb_damaged_meta),
         TEST(test_lmdb_value_headers),
+        TEST(test_lmdb_half_written_meta),
         TEST(test_lmdb_half_created),
         TEST(test_lmdb_of_another_program),
         TEST(test_lmdb_fork),
