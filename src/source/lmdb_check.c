@@ -103,10 +103,13 @@ static int meta_read(const struct data_file *f, uint64_t offset, struct meta *ou
     return STERNA_OK;
 }
 
+static int page_size_plausible(const struct meta *m) {
+    return m->page_bytes >= PAGE_BYTES_MIN && m->page_bytes <= PAGE_BYTES_MAX &&
+           (m->page_bytes & (m->page_bytes - 1)) == 0;
+}
+
 static int meta_plausible(const struct meta *m) {
-    if (m->page_bytes < PAGE_BYTES_MIN || m->page_bytes > PAGE_BYTES_MAX ||
-        (m->page_bytes & (m->page_bytes - 1)) != 0)
-        return 0;
+    if (!page_size_plausible(m)) return 0;
     if (m->last_page < 1 || m->last_page >= (uint64_t)INT64_MAX / m->page_bytes - 1) return 0;
     for (int tree = 0; tree < 2; tree++) {
         if (m->depths[tree] > DEPTH_MAX) return 0;
@@ -116,16 +119,17 @@ static int meta_plausible(const struct meta *m) {
     return 1;
 }
 
-/* Both meta pages must be sound, as LMDB wants it; the newer one counts. */
+/* Both must be meta pages, as LMDB wants it; the newer one counts, the first if none is newer. The
+ * other one's tables may be anything: a commit that the disk refused leaves its own there. */
 static int metas_read(struct data_file *f, struct sterna_error *err) {
     struct meta one, two;
     int rc = meta_read(f, 0, &one, err);
     if (rc < 0) return rc;
-    if (!meta_plausible(&one)) return foreign(f, err);
+    if (!page_size_plausible(&one)) return foreign(f, err);
     rc = meta_read(f, one.page_bytes, &two, err);
     if (rc < 0) return rc;
-    if (!meta_plausible(&two) || two.page_bytes != one.page_bytes) return foreign(f, err);
     f->meta = two.txn > one.txn ? two : one;
+    if (two.page_bytes != one.page_bytes || !meta_plausible(&f->meta)) return foreign(f, err);
     rc = size_of(f, err);
     if (rc == STERNA_OK && f->bytes < 2 * one.page_bytes)
         rc = cut_short(f, (f->meta.last_page + 1) * one.page_bytes, err);
