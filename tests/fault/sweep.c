@@ -64,6 +64,8 @@ static int right_code(enum fault_kind kind, int rc) {
     case FAULT_SQL_MEMORY:
     case FAULT_THREAD:
         return rc == STERNA_ENOMEM;
+    case FAULT_LOW_EIO: /* SQLite calls a page that cannot be read a malformed file */
+        return rc == STERNA_EIO || rc == STERNA_EFORMAT;
     default:
         return rc == STERNA_EIO;
     }
@@ -114,7 +116,7 @@ static const char *name_of(const struct sweep *sweep) {
     case FAULT_SHORT:
         return "a short read or write";
     case FAULT_LOW_EIO:
-        return sweep->lasting ? "a dead disk (all libraries)" : "one write (all libraries)";
+        return sweep->lasting ? "a dead disk (all libraries)" : "one read or write (all libraries)";
     case FAULT_LOW_FULL:
         return sweep->lasting ? "a full disk (all libraries)" : "no space once (all libraries)";
     case FAULT_THREAD:
@@ -171,7 +173,7 @@ int sweep_run(const struct work *work, const struct sweep *sweep, const char *di
         errors += verdict->rc != STERNA_OK;
         if (verdict->held && verdict->failed == 0) break; /* passed untouched */
     }
-    printf("%-7s %-28s %-32s %5llu calls %5u rounds %5u errors\n", bad ? "FAILED" : "ok",
+    printf("%-7s %-28s %-34s %5llu calls %5u rounds %5u errors\n", bad ? "FAILED" : "ok",
            work->name, name_of(sweep), (unsigned long long)all, rounds, errors);
     munmap(verdict, sizeof *verdict);
     verdict = NULL;

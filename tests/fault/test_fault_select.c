@@ -300,8 +300,10 @@ int main(void) {
         {"split exactly", split_first, split_exactly, check_split},
     };
     static const struct sweep sweeps[] = {
-        {FAULT_MEMORY, 0, 0}, {FAULT_MEMORY, 1, 0}, {FAULT_SQL_MEMORY, 0, 120}, {FAULT_EIO, 0, 0},
-        {FAULT_EIO, 1, 0},    {FAULT_FULL, 1, 0},   {FAULT_SIGNAL, 0, 0},       {FAULT_SHORT, 0, 0},
+        {FAULT_MEMORY, 0, 0},  {FAULT_MEMORY, 1, 0},   {FAULT_SQL_MEMORY, 0, 120},
+        {FAULT_EIO, 0, 0},     {FAULT_EIO, 1, 0},      {FAULT_FULL, 1, 0},
+        {FAULT_SIGNAL, 0, 0},  {FAULT_SHORT, 0, 0},    {FAULT_LOW_EIO, 0, 0},
+        {FAULT_LOW_EIO, 1, 0}, {FAULT_LOW_FULL, 0, 0}, {FAULT_LOW_FULL, 1, 0},
     };
     base = sweep_dir();
     dataset_make(test_path(base, "data"), 0, PER_CLASS);

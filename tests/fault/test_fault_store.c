@@ -88,8 +88,10 @@ int main(void) {
         {"open it for writing", make, write_it, check},
     };
     static const struct sweep sweeps[] = {
-        {FAULT_MEMORY, 0, 0}, {FAULT_MEMORY, 1, 0}, {FAULT_SQL_MEMORY, 0, 0}, {FAULT_EIO, 0, 0},
-        {FAULT_EIO, 1, 0},    {FAULT_FULL, 0, 0},   {FAULT_SIGNAL, 0, 0},     {FAULT_SHORT, 0, 0},
+        {FAULT_MEMORY, 0, 0},  {FAULT_MEMORY, 1, 0},   {FAULT_SQL_MEMORY, 0, 0},
+        {FAULT_EIO, 0, 0},     {FAULT_EIO, 1, 0},      {FAULT_FULL, 0, 0},
+        {FAULT_SIGNAL, 0, 0},  {FAULT_SHORT, 0, 0},    {FAULT_LOW_EIO, 0, 0},
+        {FAULT_LOW_EIO, 1, 0}, {FAULT_LOW_FULL, 0, 0}, {FAULT_LOW_FULL, 1, 0},
     };
     char *dir = sweep_dir();
     int bad = 0;
