@@ -16,19 +16,31 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/machine.h"
 #include "base/thread.h"
 #include "source/lmdb_env.h"
 #include "sterna/store.h"
 
-enum { CHUNK_MAX = 16, THREADS_DEFAULT = 8, THREADS_MAX = 256 };
+enum {
+    CHUNK_MAX = 64,        /* requests; their cost is shared by so many */
+    CHUNK_MAX_COLD = 16,   /* the first ones are not told of before the disk has brought all */
+    CHUNK_PARTS = 128,     /* fields of a chunk's requests, at least STN_FIELDS_MAX */
+    CHUNK_BYTES = 2 << 20, /* more would keep the consumer waiting for the first ones */
+    THREADS_DEFAULT = 8,
+    THREADS_MAX = 256,
+    COLD_CHUNKS = 4 /* a thread's, after the last that needed the disk */
+};
 
 /* Two disks' worth: 3 GB/s at a few milliseconds of latency is about 20 MB in flight; more only
  * delays the samples that the consumer waits for. */
 #define AHEAD_BYTES ((uint64_t)64 << 20)
 
+struct part;
+
 struct job {
     struct stn_request request;
     int canceled;
+    struct part *parts; /* of a job in a chunk: one a field */
 };
 
 struct part { /* one field of one request of a chunk */
@@ -40,6 +52,7 @@ struct part { /* one field of one request of a chunk */
 };
 
 struct lmdb_source;
+_Static_assert(CHUNK_PARTS >= STN_FIELDS_MAX, "any request fits");
 
 struct worker {
     struct lmdb_source *source;
@@ -47,7 +60,7 @@ struct worker {
     MDB_txn *txn;
     MDB_cursor *cursor;
     struct job jobs[CHUNK_MAX];
-    struct part *parts; /* [CHUNK_MAX][STN_FIELDS_MAX] */
+    struct part *parts; /* [CHUNK_PARTS] */
 };
 
 struct lmdb_source {
@@ -61,14 +74,87 @@ struct lmdb_source {
     /* under the mutex */
     struct job *ring; /* cap is a power of two; count jobs from head on */
     size_t cap, head, count;
-    unsigned sleeping, n_running;
+    unsigned n_running, sleeping, called; /* threads; called: may wake, no longer sleeping */
+    unsigned cold_chunks;                 /* to come, for which the disk is taken to be needed */
     int stop;
     /* fixed once open */
     struct worker *workers;
     unsigned n_workers; /* slots */
+    unsigned n_cpus;
     /* any thread */
     atomic_int no_nowait; /* the file system cannot tell what is in the page cache */
 };
+
+/* ---- the queue ---- */
+
+/* While everything comes from the page cache, more threads than CPUs only get in each other's way;
+ * a disk wants them all. The mutex is held, here and below. */
+static unsigned useful_threads(const struct lmdb_source *s) {
+    return s->cold_chunks > 0 ? s->n_running : STN_MIN(s->n_running, s->n_cpus);
+}
+
+/* Calls as many sleeping threads as there is work for; returns how many to signal. */
+static unsigned call_threads(struct lmdb_source *s) {
+    unsigned awake = s->n_running - s->sleeping, useful = useful_threads(s);
+    unsigned n = useful > awake ? useful - awake : 0;
+    n = (unsigned)STN_MIN(STN_MIN(n, s->sleeping), s->count);
+    s->sleeping -= n;
+    s->called += n;
+    return n;
+}
+
+static void signal_threads(struct lmdb_source *s, unsigned n) {
+    while (n-- > 0) pthread_cond_signal(&s->work);
+}
+
+/* Sleeps until called; a thread that wakes without a call sleeps on. */
+static void sleep_until_called(struct lmdb_source *s) {
+    s->sleeping++;
+    while (s->called == 0 && !s->stop) pthread_cond_wait(&s->work, &s->mutex);
+    if (s->called > 0) s->called--;
+}
+
+/* Takes up to a useful thread's share of what is queued, but at least one job. */
+static size_t take_chunk(struct worker *w) {
+    struct lmdb_source *s = w->source;
+    size_t share = STN_MAX(s->count / useful_threads(s), 1);
+    size_t most = STN_MIN(share, s->cold_chunks > 0 ? CHUNK_MAX_COLD : CHUNK_MAX);
+    size_t n = 0, n_parts = 0;
+    uint64_t bytes = 0;
+    for (; n < most; n++) {
+        struct job *job = &s->ring[(s->head + n) & (s->cap - 1)];
+        uint64_t expected = job->request.expected_bytes;
+        bytes += expected ? STN_MIN(expected, CHUNK_BYTES) : CHUNK_BYTES / CHUNK_MAX_COLD;
+        if (n > 0 && (bytes > CHUNK_BYTES || n_parts + job->request.n_fields > CHUNK_PARTS)) break;
+        w->jobs[n] = *job;
+        w->jobs[n].parts = w->parts + n_parts;
+        n_parts += job->request.n_fields;
+    }
+    s->head += n;
+    s->count -= n;
+    if (s->cold_chunks > 0) s->cold_chunks--;
+    return n;
+}
+
+/* Waits for work; 0: stop. */
+static size_t take(struct worker *w) {
+    struct lmdb_source *s = w->source;
+    pthread_mutex_lock(&s->mutex);
+    while (!s->stop && (s->count == 0 || s->n_running - s->sleeping > useful_threads(s)))
+        sleep_until_called(s);
+    size_t n = s->stop ? 0 : take_chunk(w);
+    pthread_mutex_unlock(&s->mutex);
+    return n;
+}
+
+/* Something was not in the page cache: all threads are useful for a while. */
+static void turn_cold(struct lmdb_source *s) {
+    pthread_mutex_lock(&s->mutex);
+    s->cold_chunks = COLD_CHUNKS * s->n_running;
+    unsigned n = call_threads(s);
+    pthread_mutex_unlock(&s->mutex);
+    signal_threads(s, n);
+}
 
 /* ---- one chunk ---- */
 
@@ -183,7 +269,7 @@ static void serve(struct worker *w, size_t n) {
     int begun = begin(w, &err);
     for (size_t i = 0; i < n; i++) {
         const struct stn_request *r = &w->jobs[i].request;
-        struct part *parts = w->parts + i * STN_FIELDS_MAX;
+        struct part *parts = w->jobs[i].parts;
         int whole = 1, rc = w->jobs[i].canceled ? STERNA_ECANCELED : begun;
         if (rc == STERNA_OK) {
             stn_error_clear(&err);
@@ -194,32 +280,17 @@ static void serve(struct worker *w, size_t n) {
         else
             finish(s, r, parts, rc, &err);
     }
+    if (n_waiting > 0) {
+        turn_cold(s);
+        if (n_waiting < n) stn_sink_flush(s->sink);
+    }
     for (size_t i = 0; i < n_waiting; i++)
-        finish(s, &w->jobs[waiting[i]].request, w->parts + waiting[i] * STN_FIELDS_MAX, STERNA_OK,
-               &err);
+        finish(s, &w->jobs[waiting[i]].request, w->jobs[waiting[i]].parts, STERNA_OK, &err);
     if (begun == STERNA_OK) stn_lmdb_read_end(s->db, w->txn);
     stn_sink_flush(s->sink);
 }
 
-/* ---- the queue ---- */
-
-/* Takes a chunk, so large that what is queued is spread over all threads; 0: stop. */
-static size_t take(struct worker *w) {
-    struct lmdb_source *s = w->source;
-    pthread_mutex_lock(&s->mutex);
-    s->sleeping++;
-    while (s->count == 0 && !s->stop) pthread_cond_wait(&s->work, &s->mutex);
-    s->sleeping--;
-    size_t n = 0;
-    if (!s->stop) {
-        n = STN_MIN(STN_MAX(s->count / s->n_running, 1), CHUNK_MAX);
-        for (size_t i = 0; i < n; i++) w->jobs[i] = s->ring[(s->head + i) & (s->cap - 1)];
-        s->head += n;
-        s->count -= n;
-    }
-    pthread_mutex_unlock(&s->mutex);
-    return n;
-}
+/* ---- what the loader calls ---- */
 
 static void *work(void *arg) {
     struct worker *w = arg;
@@ -252,10 +323,10 @@ static int lmdb_submit(struct stn_source *source, const struct stn_request *requ
     pthread_mutex_lock(&s->mutex);
     int rc = reserve(s, s->count + n);
     for (size_t i = 0; rc == STERNA_OK && i < n; i++)
-        s->ring[(s->head + s->count++) & (s->cap - 1)] = (struct job){requests[i], 0};
-    size_t wake = rc == STERNA_OK ? STN_MIN(s->sleeping, s->count) : 0;
+        s->ring[(s->head + s->count++) & (s->cap - 1)] = (struct job){.request = requests[i]};
+    unsigned n_called = call_threads(s);
     pthread_mutex_unlock(&s->mutex);
-    while (wake-- > 0) pthread_cond_signal(&s->work);
+    signal_threads(s, n_called);
     return rc;
 }
 
@@ -341,12 +412,13 @@ int stn_lmdb_source_open(struct stn_source **out, struct stn_lmdb *db, struct st
     s->sink = sink;
     s->pid = getpid();
     s->n_workers = STN_MIN(n, THREADS_MAX);
+    s->n_cpus = stn_usable_cpus();
     s->workers = stn_array(s->n_workers, sizeof *s->workers);
     int rc = s->workers ? reserve(s, 1) : STERNA_ENOMEM;
     for (unsigned i = 0; rc == STERNA_OK && i < s->n_workers; i++) {
         struct worker *w = &s->workers[i];
         w->source = s;
-        w->parts = stn_array((size_t)CHUNK_MAX * STN_FIELDS_MAX, sizeof *w->parts);
+        w->parts = stn_array(CHUNK_PARTS, sizeof *w->parts);
         if (!w->parts) rc = STERNA_ENOMEM;
     }
     if (rc == STERNA_OK) rc = init_lock(s);

@@ -237,6 +237,25 @@ static void test_lmdb_source_answers_all(void **state) {
     }
 }
 
+/* The way through the disk: with the file out of the page cache, as far as the system obliges. */
+static void test_lmdb_source_cold(void **state) {
+    struct box *b = *state;
+    struct sterna_error err = {0};
+    struct stn_source *source;
+    OK(stn_lmdb_source_open(&source, b->db, b->sink, NULL, &err));
+    for (int round = 0; round < 4; round++) {
+        assert_int_equal(fdatasync(b->db->fd), 0);
+        assert_int_equal(posix_fadvise(b->db->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+        submit_all(source, 1200, round % 2 ? 64 : 5);
+        sink_wait(b->sink, 1200);
+        for (uint32_t t = 0; t < 1200; t++) check_answer(&b->sink->answers[t], t % SAMPLES);
+        pthread_mutex_lock(&b->sink->mutex); /* the last flush may still be on its way */
+        sink_empty(b->sink);
+        pthread_mutex_unlock(&b->sink->mutex);
+    }
+    source->ops->close(source);
+}
+
 static struct stn_source *open_source(struct box *b, unsigned threads) {
     struct sterna_error err = {0};
     struct stn_source *source;
@@ -497,11 +516,17 @@ static void test_lmdb_source_closed_in_a_child(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_lmdb_source_answers_all),          TEST(test_lmdb_source_missing),
-        TEST(test_lmdb_source_too_many_fields),      TEST(test_lmdb_source_sink_refuses),
-        TEST(test_lmdb_source_cancel_and_close),     TEST(test_lmdb_source_cancel_while_running),
-        TEST(test_lmdb_source_truncated_while_open), TEST(test_lmdb_source_newer_value),
-        TEST(test_lmdb_source_while_the_map_grows),  TEST(test_lmdb_source_closed_in_a_child),
+        TEST(test_lmdb_source_answers_all),
+        TEST(test_lmdb_source_cold),
+        TEST(test_lmdb_source_missing),
+        TEST(test_lmdb_source_too_many_fields),
+        TEST(test_lmdb_source_sink_refuses),
+        TEST(test_lmdb_source_cancel_and_close),
+        TEST(test_lmdb_source_cancel_while_running),
+        TEST(test_lmdb_source_truncated_while_open),
+        TEST(test_lmdb_source_newer_value),
+        TEST(test_lmdb_source_while_the_map_grows),
+        TEST(test_lmdb_source_closed_in_a_child),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
