@@ -46,7 +46,8 @@ int stn_lmdb_writer_open(struct stn_lmdb_writer **out, struct stn_lmdb *db,
 /* Header of what is stored now, this writer's own puts included; ENOTFOUND. */
 int stn_lmdb_writer_find(struct stn_lmdb_writer *w, const uint8_t id[16], uint8_t field,
                          struct stn_value_header *out, struct sterna_error *err);
-/* Stores (or replaces). EIO with ENOSPC in err when the disk is full. */
+/* Stores (or replaces). EIO with ENOSPC in err when the disk is full; EINVAL (and nothing else is
+ * lost) for a value of nearly 2 GiB or more, which LMDB cannot write. */
 int stn_lmdb_writer_put(struct stn_lmdb_writer *w, const uint8_t id[16], uint8_t field,
                         const void *data, size_t bytes, uint32_t crc, struct sterna_error *err);
 int stn_lmdb_writer_remove(struct stn_lmdb_writer *w, const uint8_t id[16], uint8_t field,

@@ -14,7 +14,10 @@ _Static_assert(sizeof(size_t) == 8, "the map is 1 TiB and LMDB's file format fol
 
 #define STN_VALUE_VERSION 1
 #define STN_LMDB_KEY_BYTES (16 + 1)
-#define STN_LMDB_VALUE_MAX (UINT32_MAX - (uint64_t)STN_VALUE_HEADER_BYTES) /* LMDB's limit */
+/* LMDB writes the pages of a value with one call, and takes it for a failure when the kernel writes
+ * less. Linux writes at most 2 GiB less one of its own pages (at most 64 KiB) at once; 16 bytes of
+ * that are the page's header. */
+#define STN_LMDB_VALUE_MAX ((UINT64_C(2) << 30) - (64 << 10) - 16 - STN_VALUE_HEADER_BYTES)
 
 /* Lets transactions through, and remaps the file only while there is none: LMDB moves the map
  * under everybody's feet. A thread that has a write transaction may also read. */

@@ -4,6 +4,7 @@
  * that finds it full is lost. A writer whose transaction failed stays failed: whoever goes on as
  * if its earlier values were stored would list samples without bytes. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
@@ -178,9 +179,12 @@ int stn_lmdb_writer_find(struct stn_lmdb_writer *w, const uint8_t id[16], uint8_
 
 int stn_lmdb_writer_put(struct stn_lmdb_writer *w, const uint8_t id[16], uint8_t field,
                         const void *data, size_t bytes, uint32_t crc, struct sterna_error *err) {
-    if (bytes > STN_LMDB_VALUE_MAX)
-        return stn_lmdb_fail_value(w->db, STERNA_EINVAL, id, field,
-                                   "larger than the 4294967279 bytes that a value may have", err);
+    if (bytes > STN_LMDB_VALUE_MAX) {
+        char text[96];
+        snprintf(text, sizeof text, "%zu bytes are more than the %llu that a value may have", bytes,
+                 (unsigned long long)STN_LMDB_VALUE_MAX);
+        return stn_lmdb_fail_value(w->db, STERNA_EINVAL, id, field, text, err);
+    }
     uint8_t key_bytes[STN_LMDB_KEY_BYTES];
     stn_lmdb_key(key_bytes, id, field);
     MDB_val key = {sizeof key_bytes, key_bytes};
