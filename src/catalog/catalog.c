@@ -73,12 +73,14 @@ static int check_writable(const char *path, struct sterna_error *err) {
     return stn_fail_sys(err, STERNA_EREADONLY, "%s: cannot be written by this user", path);
 }
 
-static int first_look(struct stn_catalog *c, struct sterna_error *err) {
+/* *is_wal: a writer is at work, or one has left before the file was single again. */
+static int first_look(struct stn_catalog *c, int *is_wal, struct sterna_error *err) {
     struct stn_snapshot s;
     int rc = stn_snapshot_open(&s, c->path, c->mode, NULL, err);
     if (rc < 0) return rc;
     memcpy(c->dataset_id, s.schema.dataset_id, 16);
     rc = stn_catalog_learn(c, &s.schema, err);
+    *is_wal = stn_schema_is_wal(&s.sql);
     stn_snapshot_close(&s);
     return rc;
 }
@@ -88,9 +90,10 @@ int stn_catalog_open(struct stn_catalog **out, const char *path, enum stn_catalo
     *out = NULL;
     struct stn_catalog *c = calloc(1, sizeof *c);
     if (!c) return stn_fail_memory(err, path);
-    pthread_mutex_init(&c->mutex, NULL);
+    pthread_mutex_init(&c->run_mutex, NULL);
+    pthread_mutex_init(&c->fields_mutex, NULL);
     c->mode = mode;
-    int rc = STERNA_OK;
+    int rc = STERNA_OK, is_wal = 0;
     c->path = realpath(path, NULL);
     if (!c->path) {
         int missing = errno == ENOENT || errno == ENOTDIR;
@@ -98,14 +101,13 @@ int stn_catalog_open(struct stn_catalog **out, const char *path, enum stn_catalo
                  ? stn_fail_memory(err, path)
                  : stn_fail_sys(err, missing ? STERNA_ENOTFOUND : STERNA_EIO, "%s", path);
     }
-    if (rc == STERNA_OK) rc = first_look(c, err);
+    if (rc == STERNA_OK) rc = first_look(c, &is_wal, err);
     if (rc == STERNA_OK && mode == STN_CATALOG_WRITE) rc = check_writable(c->path, err);
     if (rc < 0) {
         stn_catalog_close(&c);
         return rc;
     }
-    if (mode != STN_CATALOG_READ_IMMUTABLE && stn_catalog_has_wal(c->path))
-        stn_catalog_recover(c->path);
+    if (mode != STN_CATALOG_READ_IMMUTABLE && is_wal) stn_catalog_recover(c->path);
     *out = c;
     return STERNA_OK;
 }
@@ -117,7 +119,8 @@ void stn_catalog_close(struct stn_catalog **catalog) {
     for (size_t i = 0; i < c->n_fields; i++) free((char *)(uintptr_t)c->fields[i].name);
     free(c->fields);
     free(c->path);
-    pthread_mutex_destroy(&c->mutex);
+    pthread_mutex_destroy(&c->run_mutex);
+    pthread_mutex_destroy(&c->fields_mutex);
     free(c);
     *catalog = NULL;
 }
@@ -126,19 +129,28 @@ void stn_catalog_close(struct stn_catalog **catalog) {
 
 const uint8_t *stn_catalog_dataset_id(const struct stn_catalog *c) { return c->dataset_id; }
 
+static int learn_field(struct stn_catalog *c, const struct stn_schema_field *field) {
+    char *name = strdup(field->name); /* stays where it is as long as the catalogue is open */
+    int rc = name
+                 ? stn_grow((void **)&c->fields, &c->fields_cap, c->n_fields + 1, sizeof *c->fields)
+                 : STERNA_ENOMEM;
+    if (rc < 0) {
+        free(name);
+        return rc;
+    }
+    c->fields[c->n_fields++] =
+        (struct sterna_field){.name = name, .kind = field->kind, .number = field->number};
+    return STERNA_OK;
+}
+
 int stn_catalog_learn(struct stn_catalog *c, const struct stn_schema *schema,
                       struct sterna_error *err) {
-    for (size_t i = c->n_fields; i < schema->n_fields; i++) {
-        const struct stn_schema_field *f = &schema->fields[i];
-        char *name = strdup(f->name);
-        if (!name || stn_grow((void **)&c->fields, &c->fields_cap, i + 1, sizeof *c->fields) < 0) {
-            free(name);
-            return stn_fail_memory(err, c->path);
-        }
-        c->fields[c->n_fields++] =
-            (struct sterna_field){.name = name, .kind = f->kind, .number = f->number};
-    }
-    return STERNA_OK;
+    int rc = STERNA_OK;
+    pthread_mutex_lock(&c->fields_mutex);
+    while (rc == STERNA_OK && c->n_fields < schema->n_fields)
+        rc = learn_field(c, &schema->fields[c->n_fields]);
+    pthread_mutex_unlock(&c->fields_mutex);
+    return rc < 0 ? stn_fail_memory(err, c->path) : STERNA_OK;
 }
 
 static int count_rows(const struct stn_sql *s, const char *text, uint32_t *out,
@@ -164,20 +176,16 @@ int stn_catalog_info(struct stn_catalog *c, struct sterna_store_info *out,
     out->n_fields = (uint32_t)s.schema.n_fields;
     out->n_columns = (uint32_t)s.schema.n_columns;
     rc = count_rows(&s.sql, "SELECT count(*) FROM class", &out->n_classes, err);
-    if (rc == STERNA_OK) {
-        pthread_mutex_lock(&c->mutex);
-        rc = stn_catalog_learn(c, &s.schema, err);
-        pthread_mutex_unlock(&c->mutex);
-    }
+    if (rc == STERNA_OK) rc = stn_catalog_learn(c, &s.schema, err);
     stn_snapshot_close(&s);
     return rc;
 }
 
 int stn_catalog_field(struct stn_catalog *c, uint32_t i, struct sterna_field *out) {
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->fields_mutex);
     int known = i < c->n_fields;
     if (known) *out = c->fields[i];
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->fields_mutex);
     return known ? STERNA_OK : STERNA_ENOTFOUND;
 }
 

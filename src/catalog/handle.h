@@ -12,15 +12,17 @@ struct stn_catalog {
     char *path; /* absolute, so that the working directory may change */
     enum stn_catalog_mode mode;
     uint8_t dataset_id[16];
-    pthread_mutex_t mutex; /* over all below */
+    /* Held while a run begins, which may wait for readers: never wait for it with a snapshot. */
+    pthread_mutex_t run_mutex;
+    struct stn_run *run; /* being written, or NULL */
+    pthread_mutex_t fields_mutex;
     struct sterna_field *fields;
     size_t n_fields, fields_cap;
-    struct stn_run *run; /* being written, or NULL */
 };
 
 int stn_catalog_snapshot(struct stn_catalog *c, struct stn_snapshot *out, struct sterna_error *err);
 
-/* Takes over fields that the list does not have yet. The mutex is held. */
+/* Takes over fields that the list does not have yet. */
 int stn_catalog_learn(struct stn_catalog *c, const struct stn_schema *schema,
                       struct sterna_error *err);
 

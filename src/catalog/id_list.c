@@ -11,6 +11,7 @@ int stn_id_list_open(struct stn_id_list *list, const uint8_t (*ids)[16], size_t 
     if (!path) return STERNA_OK;
     list->file = fopen(path, "re");
     if (list->file) return STERNA_OK;
+    if (errno == ENOMEM) return stn_fail_memory(err, path);
     return stn_fail_sys(err, errno == ENOENT ? STERNA_ENOTFOUND : STERNA_EIO, "%s", path);
 }
 

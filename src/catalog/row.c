@@ -22,11 +22,11 @@ static int find_id(const struct stn_sql *s, sqlite3_stmt **has, const uint8_t id
 int stn_catalog_has(struct stn_catalog *c, const uint8_t id[16], int *found,
                     struct sterna_error *err) {
     *found = 0;
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int writing = c->run != NULL;
     int rc = writing ? stn_run_check(c, err) : STERNA_OK;
     if (writing && rc == STERNA_OK) rc = find_id(&c->run->sql, &c->run->has, id, found, err);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     if (writing) return rc;
     struct stn_snapshot s;
     sqlite3_stmt *has = NULL;
@@ -155,10 +155,10 @@ static int insert_row(struct stn_run *run, const struct stn_row *row, struct ste
 }
 
 int stn_catalog_insert(struct stn_catalog *c, const struct stn_row *row, struct sterna_error *err) {
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     if (rc == STERNA_OK) rc = insert_row(c->run, row, err);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
@@ -200,10 +200,10 @@ static int has_field(struct stn_run *run, const uint8_t id[16], const char *fiel
 int stn_catalog_has_field(struct stn_catalog *c, const uint8_t id[16], const char *field, int *has,
                           struct sterna_error *err) {
     *has = 0;
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     if (rc == STERNA_OK) rc = has_field(c->run, id, field, has, err);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
@@ -284,9 +284,9 @@ int stn_catalog_update(struct stn_catalog *c, const struct stn_row *row, int new
     int unused;
     if (!changed) changed = &unused;
     *changed = 0;
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     if (rc == STERNA_OK) rc = update_row(c->run, row, new_run != 0, changed, err);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }

@@ -35,21 +35,29 @@ static void run_close(struct stn_run *run) {
     free(run);
 }
 
+static int enter_wal(const struct stn_sql *s, struct sterna_error *err) {
+    uint64_t began_ns = 0;
+    int rc;
+    do {
+        rc = stn_sql_exec(s, "PRAGMA journal_mode=WAL", err);
+    } while (rc < 0 && stn_sql_try_again(&began_ns, READER_WAIT_MS, err));
+    return rc;
+}
+
 static int lock_file(struct stn_run *run, struct sterna_error *err) {
     const struct stn_sql *s = &run->sql;
     struct sterna_error why = {0};
-    sqlite3_busy_timeout(s->db, READER_WAIT_MS);
     int rc = stn_sql_exec(s,
                           "PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;"
                           "PRAGMA temp_store=FILE; PRAGMA secure_delete=OFF;"
-                          "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0",
+                          "PRAGMA wal_autocheckpoint=0",
                           &why);
+    if (rc == STERNA_OK) rc = enter_wal(s, &why);
     if (rc == STERNA_EBUSY)
         return stn_fail(err, rc,
                         "%s: a long query of another process is reading it: try again when it has "
                         "ended",
                         s->path);
-    sqlite3_busy_timeout(s->db, WRITER_WAIT_MS);
     if (rc == STERNA_OK) rc = stn_sql_exec(s, "BEGIN IMMEDIATE", &why);
     if (rc == STERNA_EBUSY)
         return stn_fail(err, rc, "another ingest is writing to %s: wait for it to end", s->path);
@@ -76,7 +84,7 @@ int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
                       struct sterna_error *err) {
     if (c->mode != STN_CATALOG_WRITE)
         return stn_fail(err, STERNA_EREADONLY, "%s: opened for reading only", c->path);
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     struct stn_run *r = NULL;
     int rc = STERNA_OK;
     if (c->run)
@@ -91,7 +99,7 @@ int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
         c->run = r;
         *run = r->number;
     }
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
@@ -105,9 +113,9 @@ static void end_run(struct stn_catalog *c) {
 }
 
 void stn_catalog_rollback(struct stn_catalog *c) {
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     end_run(c);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
 }
 
 /* After a full disk or the like SQLite has rolled back by itself: what came now would be committed
@@ -153,7 +161,7 @@ static int record_totals(struct stn_run *run, struct sterna_error *err) {
 
 int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error *err) {
     *run = 0;
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     struct stn_run *r = c->run;
     if (rc == STERNA_OK && r->n_added + r->n_changed > 0) {
@@ -166,7 +174,7 @@ int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error
         }
     }
     end_run(c);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
@@ -195,10 +203,10 @@ static int declare_field(struct stn_run *run, const char *name, enum sterna_kind
 
 int stn_catalog_declare_field(struct stn_catalog *c, const char *name, enum sterna_kind kind,
                               uint32_t *number, struct sterna_error *err) {
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     if (rc == STERNA_OK) rc = declare_field(c->run, name, kind, number, err);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
@@ -218,10 +226,10 @@ static int declare_column(struct stn_run *run, const char *name, struct sterna_e
 }
 
 int stn_catalog_declare_column(struct stn_catalog *c, const char *name, struct sterna_error *err) {
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     if (rc == STERNA_OK) rc = declare_column(c->run, name, err);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
@@ -252,9 +260,9 @@ static int declare_class(struct stn_run *run, const char *name, int64_t *label,
 
 int stn_catalog_declare_class(struct stn_catalog *c, const char *name, int64_t *label,
                               struct sterna_error *err) {
-    pthread_mutex_lock(&c->mutex);
+    pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     if (rc == STERNA_OK) rc = declare_class(c->run, name, label, err);
-    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }

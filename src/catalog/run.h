@@ -17,7 +17,7 @@ struct stn_run {
     int update_moves; /* sets `run` too */
 };
 
-/* EINVAL without a run, EIO if it was rolled back by a failure. The mutex is held. */
+/* EINVAL without a run, EIO if it was rolled back by a failure. The run's mutex is held. */
 int stn_run_check(const struct stn_catalog *c, struct sterna_error *err);
 
 #endif

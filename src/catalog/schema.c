@@ -76,6 +76,11 @@ int stn_schema_check_file(const struct stn_sql *s, struct sterna_error *err) {
     return STERNA_OK;
 }
 
+int stn_schema_is_wal(const struct stn_sql *s) {
+    unsigned char header[100] = {0};
+    return stn_sql_read_header(s, header, sizeof header, NULL) == STERNA_OK && header[18] == 2;
+}
+
 int stn_schema_check_size(const struct stn_sql *s, struct sterna_error *err) {
     unsigned char header[100] = {0};
     uint64_t bytes = 0;
@@ -91,6 +96,15 @@ int stn_schema_check_size(const struct stn_sql *s, struct sterna_error *err) {
 }
 
 /* ---- loading ---- */
+
+static int is_name(const char *name, size_t longest) {
+    size_t n = strlen(name);
+    int ok = n > 0 && n <= longest && !isdigit((unsigned char)name[0]);
+    for (size_t i = 0; i < n; i++)
+        ok = ok && (unsigned char)name[i] < 0x80 &&
+             (isalnum((unsigned char)name[i]) || name[i] == '_');
+    return ok;
+}
 
 static int add_column(struct stn_schema *schema, const char *name, const char *suffix,
                       enum stn_column_kind kind, enum sterna_type type) {
@@ -155,7 +169,7 @@ static int take_field(struct stn_schema *out, const struct stn_sql *s, sqlite3_s
     sqlite3_int64 number = sqlite3_column_int64(row, 0);
     const char *name = stn_sql_text(row, 1);
     enum sterna_kind kind;
-    if (number < 0 || number > STN_FIELD_NUMBER_MAX || strlen(name) > STN_FIELD_NAME_MAX)
+    if (number < 0 || number > STN_FIELD_NUMBER_MAX || !is_name(name, STN_FIELD_NAME_MAX))
         return fail_damaged(s, "field number or name out of range", err);
     if (sterna_kind_parse(stn_sql_text(row, 2), &kind) < 0)
         return fail_damaged(s, "a field's kind is unknown", err);
@@ -168,7 +182,7 @@ static int take_user_column(struct stn_schema *out, const struct stn_sql *s, sql
                             unsigned *seen, struct sterna_error *err) {
     (void)seen;
     const char *name = stn_sql_text(row, 0);
-    if (strlen(name) > STN_COLUMN_NAME_MAX) return fail_damaged(s, "a column's name is long", err);
+    if (!is_name(name, STN_COLUMN_NAME_MAX)) return fail_damaged(s, "a column's name is none", err);
     if (add_column(out, name, "", STN_COLUMN_USER, STERNA_NULL) < 0)
         return stn_fail_memory(err, s->path);
     out->columns[out->n_columns - 1].types = (unsigned)sqlite3_column_int(row, 1);
@@ -233,12 +247,7 @@ long stn_schema_field(const struct stn_schema *schema, const char *name) {
 static int check_name(const char *name, size_t longest, const char *what,
                       struct sterna_error *err) {
     char shown[128];
-    size_t n = strlen(name);
-    int ok = n > 0 && n <= longest && !isdigit((unsigned char)name[0]);
-    for (size_t i = 0; i < n; i++)
-        ok = ok && (unsigned char)name[i] < 0x80 &&
-             (isalnum((unsigned char)name[i]) || name[i] == '_');
-    if (ok) return STERNA_OK;
+    if (is_name(name, longest)) return STERNA_OK;
     return stn_fail(err, STERNA_EINVAL,
                     "'%s' is no %s name: letters, digits and _, no digit first, at most %zu",
                     stn_printable(name, shown, sizeof shown), what, longest);

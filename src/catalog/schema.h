@@ -43,6 +43,7 @@ int stn_schema_create(const struct stn_sql *s, const uint8_t dataset_id[16],
                       struct sterna_error *err);
 /* EFORMAT: no SQLite file, not ours, cut short, newer; from the header alone, without locks. */
 int stn_schema_check_file(const struct stn_sql *s, struct sterna_error *err);
+int stn_schema_is_wal(const struct stn_sql *s); /* 1: the file is in WAL mode */
 /* EFORMAT: shorter than its own header says, be it by a byte: SQLite reads the rest as zeros. The
  * connection is in a read transaction on a file that is not in WAL mode (else: OK, unchecked). */
 int stn_schema_check_size(const struct stn_sql *s, struct sterna_error *err);

@@ -248,6 +248,9 @@ int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char
     if (o->n_columns > 0 && !o->columns)
         return stn_fail(err, STERNA_EINVAL, "select options: columns is NULL, n_columns %zu",
                         o->n_columns);
+    for (size_t i = 0; i < o->n_columns; i++)
+        if (!o->columns[i])
+            return stn_fail(err, STERNA_EINVAL, "select options: columns[%zu] is NULL", i);
     if (o->name) return open_named(out, c, dir, o, err);
     if (o->file) return open_old(out, c, o->file, o, err);
     return make_new(out, c, dir, o, err);

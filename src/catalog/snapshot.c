@@ -79,7 +79,11 @@ int stn_snapshot_open(struct stn_snapshot *out, const char *path, enum stn_catal
                       const uint8_t *dataset_id, struct sterna_error *err) {
     *out = (struct stn_snapshot){0};
     struct sterna_error first = {0};
-    int rc = attempt(out, path, STN_SQL_READ, &first);
+    uint64_t began_ns = 0;
+    int rc;
+    do {
+        rc = attempt(out, path, STN_SQL_READ, &first);
+    } while (rc < 0 && stn_sql_try_again(&began_ns, READER_WAIT_MS, &first));
     if (needs_recovery(rc))
         rc = retry(out, path, mode, &first, err);
     else if (rc < 0 && err && err->code >= 0)

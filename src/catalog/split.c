@@ -44,7 +44,7 @@ static int check_parts(const struct sterna_split_options *o, struct sterna_error
         return stn_fail(err, STERNA_EINVAL, "a split has 1 to %d parts, not %zu", PARTS_MAX,
                         o->n_parts);
     for (size_t i = 0; i < o->n_parts; i++) {
-        int rc = stn_selection_check_name(o->parts[i].name, err);
+        int rc = stn_selection_check_name(o->parts[i].name ? o->parts[i].name : "", err);
         if (rc < 0) return rc;
         for (size_t k = 0; k < i; k++)
             if (strcmp(o->parts[i].name, o->parts[k].name) == 0)

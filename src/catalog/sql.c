@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* "file:" URI of a path: only so can SQLite be told `immutable`, and no name is taken for one. */
 static char *uri_of(const char *path, int immutable) {
@@ -79,21 +81,29 @@ int stn_sql_file_bytes(const struct stn_sql *s, uint64_t *bytes, struct sterna_e
     return result == SQLITE_OK ? STERNA_OK : stn_sql_fail(s, result, err);
 }
 
-static int fail_cannot_open(const struct stn_sql *s, struct sterna_error *err) {
-    int code = errno == ENOENT || errno == ENOTDIR ? STERNA_ENOTFOUND : STERNA_EIO;
-    if (errno) return stn_fail_sys(err, code, "%s: cannot be opened", s->path);
-    return stn_fail(err, code, "%s: cannot be opened", s->path);
+/* SQLite tries other ways to open a file before it gives up, so errno tells of the last one only:
+ * whether the file is there is to be seen. */
+static int fail_cannot_open(const struct stn_sql *s, int sys, struct sterna_error *err) {
+    if (access(s->path, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return stn_fail_sys(err, STERNA_ENOTFOUND, "%s", s->path);
+    static const char format[] = "%s: it, or a file beside it (-journal, -wal), cannot be opened";
+    errno = sys;
+    if (sys && sys != ENOENT) return stn_fail_sys(err, STERNA_EIO, format, s->path);
+    return stn_fail(err, STERNA_EIO, format, s->path);
 }
 
 int stn_sql_fail(const struct stn_sql *s, int result, struct sterna_error *err) {
-    const char *why = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(result);
-    int sys = s->db ? sqlite3_system_errno(s->db) : 0;
+    int known = s->db && (sqlite3_errcode(s->db) & 0xFF) == (result & 0xFF);
+    const char *why = known ? sqlite3_errmsg(s->db) : sqlite3_errstr(result);
+    int sys = known ? sqlite3_system_errno(s->db) : 0;
     switch (result & 0xFF) {
     case SQLITE_NOMEM:
         return stn_fail_memory(err, s->path);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return stn_fail(err, STERNA_EFORMAT, "%s: damaged, cut short or no catalogue (SQLite: %s)",
+        return stn_fail(err, STERNA_EFORMAT,
+                        "%s: damaged, cut short, no catalogue, or its disk cannot be read (SQLite: "
+                        "%s)",
                         s->path, why);
     case SQLITE_ERROR: /* of our own statements: the tables are not those we make */
         return stn_fail(err, STERNA_EFORMAT, "%s: not the tables of a catalogue (SQLite: %s)",
@@ -110,8 +120,7 @@ int stn_sql_fail(const struct stn_sql *s, int result, struct sterna_error *err) 
         return stn_fail(err, STERNA_EREADONLY, "%s: cannot be written by this user (SQLite: %s)",
                         s->path, why);
     case SQLITE_CANTOPEN:
-        errno = sys;
-        return fail_cannot_open(s, err);
+        return fail_cannot_open(s, sys, err);
     case SQLITE_TOOBIG:
         return stn_fail(err, STERNA_EINVAL, "%s: a value is too long (SQLite: %s)", s->path, why);
     default:
@@ -125,6 +134,16 @@ int stn_sql_fail(const struct stn_sql *s, int result, struct sterna_error *err) 
 int stn_sql_exec(const struct stn_sql *s, const char *text, struct sterna_error *err) {
     int result = sqlite3_exec(s->db, text, NULL, NULL, NULL);
     return result == SQLITE_OK ? STERNA_OK : stn_sql_fail(s, result, err);
+}
+
+int stn_sql_try_again(uint64_t *began_ns, unsigned limit_ms, struct sterna_error *err) {
+    uint64_t now = stn_now(stn_clock_monotonic());
+    if (*began_ns == 0) *began_ns = now;
+    if (err->code != STERNA_EBUSY || now - *began_ns >= limit_ms * STN_NS_PER_MS) return 0;
+    const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+    stn_error_clear(err);
+    return 1;
 }
 
 int stn_sql_prepare(const struct stn_sql *s, sqlite3_stmt **out, const char *text,

@@ -35,6 +35,10 @@ int stn_sql_file_bytes(const struct stn_sql *s, uint64_t *bytes, struct sterna_e
 int stn_sql_fail(const struct stn_sql *s, int result, struct sterna_error *err);
 
 int stn_sql_exec(const struct stn_sql *s, const char *text, struct sterna_error *err);
+/* A pause before another try while `err` says EBUSY, unless it is `limit_ms` since *began_ns (0 at
+ * first): SQLite's own waiting ends at once where it sees that two could wait for each other.
+ * 1: try again, and err is empty. */
+int stn_sql_try_again(uint64_t *began_ns, unsigned limit_ms, struct sterna_error *err);
 int stn_sql_prepare(const struct stn_sql *s, sqlite3_stmt **out, const char *text,
                     struct sterna_error *err);
 /* Takes `text` (from sqlite3_str_finish() and the like; NULL: out of memory) and frees it. */

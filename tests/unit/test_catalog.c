@@ -182,6 +182,42 @@ static void test_catalog_open_refuses_what_is_none(void **state) {
     assert_null(f->c);
 }
 
+/* Names in the file are used as names of files and columns by others. */
+static void test_catalog_open_refuses_hostile_content(void **state) {
+    static const char *const changes[] = {
+        "UPDATE field SET name = '../x'",
+        "UPDATE field SET name = ''",
+        "UPDATE field SET name = x'00'",
+        "UPDATE field SET number = 256",
+        "UPDATE field SET kind = 'tune'",
+        "UPDATE user_column SET name = 'a\"; --'",
+        "UPDATE info SET value = x'0102' WHERE key = 'dataset_id'",
+        "DELETE FROM info WHERE key = 'dataset_id'",
+        "DELETE FROM info",
+        "INSERT INTO run VALUES (9223372036854775807, 0, '', 0)",
+        "INSERT INTO run VALUES (-5, 0, '', 0)",
+        "DROP TABLE field",
+        "DROP TABLE info; CREATE VIEW info AS SELECT 'format' AS key, 1 AS value",
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < STN_COUNT(changes); i++) {
+        uint64_t run;
+        uint32_t number;
+        unlink(f->path);
+        open_new(f);
+        ok(f, stn_catalog_begin(f->c, "x", &run, &f->err));
+        ok(f, stn_catalog_declare_field(f->c, "image", STERNA_KIND_IMAGE, &number, &f->err));
+        ok(f, stn_catalog_declare_column(f->c, "age", &f->err));
+        if (strstr(changes[i], "-5") == NULL) ok(f, insert(f, 1, "one", 1));
+        if (strstr(changes[i], "-5") == NULL) ok(f, stn_catalog_commit(f->c, &run, &f->err));
+        stn_catalog_close(&f->c);
+        sql(f, changes[i]);
+        struct sterna_error err = {0};
+        int rc = stn_catalog_open(&f->c, f->path, STN_CATALOG_READ, &err);
+        if (rc != STERNA_EFORMAT) fail_msg("%s: %d: %s", changes[i], rc, err.message);
+    }
+}
+
 static void test_catalog_open_refuses_a_truncated_file(void **state) {
     struct fixture *f = *state;
     open_new(f);
@@ -599,6 +635,7 @@ int main(void) {
         unit(test_catalog_is_made_and_opened),
         unit(test_catalog_create_leaves_an_older_one),
         unit(test_catalog_open_refuses_what_is_none),
+        unit(test_catalog_open_refuses_hostile_content),
         unit(test_catalog_open_refuses_a_truncated_file),
         unit(test_catalog_names_odd_to_uris_are_plain),
         unit(test_run_commits_and_counts),
