@@ -39,7 +39,7 @@ struct data_file {
     const char *path;
     uint64_t bytes; /* size, taken after the meta pages: it only grows */
     struct meta meta;
-    uint64_t visited; /* pages walked: a loop in a hostile file ends */
+    uint64_t visited; /* pages walked */
 };
 
 static int foreign(const struct data_file *f, struct sterna_error *err) {
@@ -184,7 +184,8 @@ static int walk_nodes(struct data_file *f, uint64_t page, const uint8_t *raw, un
 }
 
 static int walk(struct data_file *f, uint64_t page, unsigned depth, struct sterna_error *err) {
-    if (depth == 0 || f->visited++ > f->meta.last_page) return damaged(f, page, err);
+    /* A page stands in one place of one tree, so more steps than the file has pages are a loop. */
+    if (depth == 0 || f->visited++ > f->bytes / f->meta.page_bytes) return damaged(f, page, err);
     int rc = run_inside(f, page, 1, err);
     if (rc < 0) return rc;
     uint8_t *raw = malloc((size_t)f->meta.page_bytes);

@@ -329,6 +329,43 @@ static void test_lmdb_damaged_meta(void **state) {
     }
 }
 
+static void put_le(uint8_t *to, uint64_t v, int bytes) {
+    for (int i = 0; i < bytes; i++) to[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* Thirty levels of pages, each of which names the next one 200 times: no walk of all of it ends. */
+static void test_lmdb_endless_tree(void **state) {
+    struct box *b = *state;
+    enum { PAGE = 4096, LEVELS = 30, NODES = 200 };
+    static uint8_t file[(2 + LEVELS) * PAGE];
+    for (int i = 0; i < 2; i++) {
+        uint8_t *page = file + i * PAGE, *meta = page + 16;
+        put_le(page + 10, 8, 2); /* flags of a meta page */
+        put_le(meta, 0xBEEFC0DE, 4);
+        put_le(meta + 4, 1, 4);
+        put_le(meta + 24, PAGE, 4);
+        put_le(meta + 24 + 40, UINT64_MAX, 8); /* no free list */
+        put_le(meta + 72 + 6, LEVELS, 2);
+        put_le(meta + 72 + 40, 2, 8);             /* root */
+        put_le(meta + 120, UINT64_C(1) << 40, 8); /* last page */
+        put_le(meta + 128, 1, 8);
+    }
+    for (unsigned level = 0; level < LEVELS; level++) {
+        uint8_t *page = file + (2 + level) * PAGE;
+        int leaf = level == LEVELS - 1;
+        put_le(page, 2 + level, 8);
+        put_le(page + 10, leaf ? 2 : 1, 2);
+        put_le(page + 12, leaf ? 16 : 16 + 2 * NODES, 2);
+        for (int i = 0; !leaf && i < NODES; i++) {
+            put_le(page + 16 + 2 * i, 2000, 2);
+            put_le(page + 2000, 3 + level, 4);
+        }
+    }
+    mkdir(b->store, 0755);
+    write_file(b->data, file, sizeof file);
+    REFUSED(b, STN_LMDB_READ, STERNA_EFORMAT, "is damaged");
+}
+
 static void test_lmdb_value_headers(void **state) {
     static const struct {
         const char *name;
@@ -956,6 +993,7 @@ int main(void) {
         TEST(test_lmdb_short_but_whole),
         TEST(test_lmdb_damaged_meta),
         TEST(test_lmdb_value_headers),
+        TEST(test_lmdb_endless_tree),
         TEST(test_lmdb_half_written_meta),
         TEST(test_lmdb_half_created),
         TEST(test_lmdb_of_another_program),
