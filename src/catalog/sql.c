@@ -92,6 +92,17 @@ static int fail_cannot_open(const struct stn_sql *s, int sys, struct sterna_erro
     return stn_fail(err, STERNA_EIO, format, s->path);
 }
 
+/* SQLite takes a page that the disk does not give for a damaged one; the file knows better. */
+static int fail_damaged(const struct stn_sql *s, const char *why, struct sterna_error *err) {
+    int sys = 0;
+    if (s->db) sqlite3_file_control(s->db, "main", SQLITE_FCNTL_LAST_ERRNO, &sys);
+    errno = sys;
+    if (sys == EIO || sys == ENXIO || sys == ERANGE)
+        return stn_fail_sys(err, STERNA_EIO, "%s: cannot be read", s->path);
+    return stn_fail(err, STERNA_EFORMAT, "%s: damaged, cut short or no catalogue (SQLite: %s)",
+                    s->path, why);
+}
+
 int stn_sql_fail(const struct stn_sql *s, int result, struct sterna_error *err) {
     int known = s->db && (sqlite3_errcode(s->db) & 0xFF) == (result & 0xFF);
     const char *why = known ? sqlite3_errmsg(s->db) : sqlite3_errstr(result);
@@ -101,10 +112,7 @@ int stn_sql_fail(const struct stn_sql *s, int result, struct sterna_error *err) 
         return stn_fail_memory(err, s->path);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return stn_fail(err, STERNA_EFORMAT,
-                        "%s: damaged, cut short, no catalogue, or its disk cannot be read (SQLite: "
-                        "%s)",
-                        s->path, why);
+        return fail_damaged(s, why, err);
     case SQLITE_ERROR: /* of our own statements: the tables are not those we make */
         return stn_fail(err, STERNA_EFORMAT, "%s: not the tables of a catalogue (SQLite: %s)",
                         s->path, why);
