@@ -18,12 +18,17 @@ int stn_catalog_has_wal(const char *path) {
 
 void stn_catalog_tidy(const struct stn_sql *writer) {
     stn_sql_exec(writer, "PRAGMA wal_checkpoint(TRUNCATE)", NULL);
-    stn_sql_exec(writer, "PRAGMA journal_mode=DELETE", NULL); /* fails while others read */
+    if (stn_sql_exec(writer, "PRAGMA journal_mode=DELETE", NULL) == STERNA_OK) return;
+    /* It fails while others read. On a full disk, where there is no room for a journal, the file
+     * must not stay in WAL mode: its readers would need room, too. Two bytes of a page change. */
+    stn_sql_exec(writer, "PRAGMA journal_mode=MEMORY", NULL);
 }
 
 void stn_catalog_recover(const char *path) {
     struct stn_sql writer;
     if (stn_sql_open(&writer, path, STN_SQL_WRITE, 0, NULL) < 0) return;
+    /* Alone with the file, which needs no -shm file, for which there may be no room. */
+    stn_sql_exec(&writer, "PRAGMA locking_mode=EXCLUSIVE", NULL);
     int ours = sqlite3_db_readonly(writer.db, "main") == 0 &&
                stn_schema_check_file(&writer, NULL) == STERNA_OK;
     /* The run lock: whoever holds it needs the -wal file. */
