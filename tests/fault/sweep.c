@@ -64,8 +64,6 @@ static int right_code(enum fault_kind kind, int rc) {
     case FAULT_SQL_MEMORY:
     case FAULT_THREAD:
         return rc == STERNA_ENOMEM;
-    case FAULT_LOW_EIO: /* SQLite calls a page that cannot be read a malformed file */
-        return rc == STERNA_EIO || rc == STERNA_EFORMAT;
     default:
         return rc == STERNA_EIO;
     }
