@@ -177,26 +177,24 @@ static int same_part(const struct stn_state *a, const struct stn_state *b) {
             memcmp(a->holes.words, b->holes.words, a->holes.n_words * sizeof *a->holes.words) == 0);
 }
 
+/* Nothing here may take memory by the world's size: a state can claim any. */
 static int check_ranks(const struct stn_state *states, size_t n, struct sterna_error *err) {
     const struct stn_state *first = &states[0];
-    uint8_t *seen = stn_array(first->world_size, 1);
-    if (!seen) return stn_fail_memory(err, "ranks");
-    int rc = STERNA_OK;
-    for (size_t i = 0; i < n && rc == STERNA_OK; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct stn_state *s = &states[i];
         if (!same_part(first, s))
-            rc = stn_fail(
+            return stn_fail(
                 err, STERNA_EMISMATCH,
                 "states of ranks %u and %u are not of one run: epochs %llu and %llu, world "
                 "sizes %u and %u; save all ranks at the same step",
                 first->rank, s->rank, (unsigned long long)first->epoch,
                 (unsigned long long)s->epoch, first->world_size, s->world_size);
-        else if (seen[s->rank]++)
-            rc = stn_fail(err, STERNA_EMISMATCH, "two states of rank %u of %u", s->rank,
-                          s->world_size);
+        for (size_t k = 0; k < i; k++)
+            if (states[k].rank == s->rank)
+                return stn_fail(err, STERNA_EMISMATCH, "two states of rank %u of %u", s->rank,
+                                s->world_size);
     }
-    free(seen);
-    return rc;
+    return STERNA_OK;
 }
 
 /* In strict order all ranks are at the same step, so that one of them knows for all. */
@@ -266,7 +264,7 @@ int stn_state_merge(struct stn_state *out, const struct stn_state *states, size_
                               .world_size = 1};
     memcpy(out->selection_hash, s->selection_hash, sizeof out->selection_hash);
 
-    const struct stn_state **by_rank = stn_array(s->world_size, sizeof *by_rank);
+    const struct stn_state **by_rank = stn_array(n, sizeof *by_rank); /* all ranks, or `only` */
     if (!by_rank) return stn_fail_memory(err, "ranks");
     struct stn_plan plan;
     stn_state_plan(s, &plan);
@@ -274,7 +272,7 @@ int stn_state_merge(struct stn_state *out, const struct stn_state *states, size_
     int finished = 1;
     for (size_t i = 0; i < n; i++) {
         const struct stn_delivered *d = &states[i].delivered;
-        by_rank[states[i].rank] = &states[i];
+        if (!only) by_rank[states[i].rank] = &states[i];
         from = STN_MIN(from, d->watermark);
         to = STN_MAX(to, d->watermark + (uint64_t)used_words(d) * 64);
         step = STN_MAX(step, states[i].step);
