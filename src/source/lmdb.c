@@ -108,6 +108,13 @@ static int is_writable(const char *path) {
     return fd >= 0;
 }
 
+/* Reading goes on without lock.mdb where this user may not have it or there is no room for it: then
+ * no writer can work beside it either. Without memory, descriptors or a sound disk one could. */
+static int may_go_without_lock(int sys_errno) {
+    return may_not_write(sys_errno) || sys_errno == ENOENT || sys_errno == ENOSPC ||
+           sys_errno == EDQUOT;
+}
+
 /* LMDB flags for what this user may do; whether or not a writer is wanted now, one may be later. */
 static int choose_flags(struct stn_lmdb *db, const struct opening *o, unsigned *flags,
                         struct sterna_error *err) {
@@ -117,10 +124,12 @@ static int choose_flags(struct stn_lmdb *db, const struct opening *o, unsigned *
     *flags = MDB_NOTLS | MDB_NORDAHEAD;
     if (!writable) *flags |= MDB_RDONLY;
     if (unlocked) *flags |= MDB_RDONLY | MDB_NOLOCK;
-    if (o->mode == STN_LMDB_READ) return STERNA_OK;
-    if (refused) return stn_lmdb_fail_at(db->path, refused, "cannot be written", err);
-    return unlocked ? stn_lmdb_fail_at(o->dir, unlocked, "lock.mdb cannot be used", err)
-                    : STERNA_OK;
+    int reading = o->mode == STN_LMDB_READ;
+    if (refused && !(reading && may_not_write(refused)))
+        return stn_lmdb_fail_at(db->path, refused, "cannot be written", err);
+    if (unlocked && !(reading && may_go_without_lock(unlocked)))
+        return stn_lmdb_fail_at(o->dir, unlocked, "lock.mdb cannot be used", err);
+    return STERNA_OK;
 }
 
 static int open_env(struct stn_lmdb *db, const struct opening *o, unsigned flags) {
