@@ -124,6 +124,16 @@ WRAP(int, posix_memalign, (void **out, size_t align, size_t bytes)) {
 WRAP(char *, strdup, (const char *text)) {
     return fails(FAULT_MEMORY, "strdup") ? NULL : __real_strdup(text);
 }
+int __real_asprintf(char **out, const char *format, ...);
+int __wrap_asprintf(char **out, const char *format, ...);
+int __wrap_asprintf(char **out, const char *format, ...) {
+    va_list args;
+    if (fails(FAULT_MEMORY, "asprintf")) return -1;
+    va_start(args, format);
+    int n = vasprintf(out, format, args);
+    va_end(args);
+    return n;
+}
 WRAP(void *, mmap, (void *at, size_t bytes, int prot, int flags, int fd, off_t offset)) {
     return fails(FAULT_MEMORY, "mmap") ? MAP_FAILED
                                        : __real_mmap(at, bytes, prot, flags, fd, offset);
@@ -242,6 +252,10 @@ WRAP(int, link, (const char *from, const char *to)) {
 }
 WRAP(int, mkostemp, (char *path, int flags)) {
     return fails(NEW_IO, "mkostemp") ? -1 : __real_mkostemp(path, flags);
+}
+WRAP(int, mkstemp, (char *path)) { return fails(NEW_IO, "mkstemp") ? -1 : __real_mkstemp(path); }
+WRAP(FILE *, fdopen, (int fd, const char *mode)) {
+    return fails(FAULT_MEMORY, "fdopen") ? NULL : __real_fdopen(fd, mode);
 }
 WRAP(int, flock, (int fd, int how)) { return fails(SLOW_IO, "flock") ? -1 : __real_flock(fd, how); }
 WRAP(int, statvfs, (const char *path, struct statvfs *out)) {

@@ -76,22 +76,45 @@ static void check_second(const char *dir, int rc) {
 
 /* ---- samples from anywhere ---- */
 
+static int add(const char *dir, struct sterna_error *err) {
+    return dataset_add(store(dir), FIRST, err);
+}
+
+static void check_added(const char *dir, int rc) {
+    struct sterna_error err = {0};
+    check_undecided(dir, rc, dataset_runs(store(dir)), 0);
+    if (add(dir, &err) < 0) round_fail("added again, it fails: %s", err.message);
+    const char *problem = dataset_problem(store(dir), FIRST);
+    if (!problem) problem = dataset_surplus(store(dir), FIRST);
+    if (problem) round_fail("added again: %s", problem);
+    if (dataset_runs(store(dir)) != 1) round_fail("%d runs", dataset_runs(store(dir)));
+}
+
 int main(void) {
-    static const struct work fresh = {"ingest a folder", NULL, ingest, check};
-    static const struct work more = {"ingest more of it", prepare_second, ingest, check_second};
+    static const struct work works[] = {
+        {"ingest a folder", NULL, ingest, check},
+        {"ingest more of it", prepare_second, ingest, check_second},
+        {"add samples", NULL, add, check_added},
+    };
+    static const unsigned rounds[] = {0, 50, 120}; /* the first work meets most of the code */
     static const struct sweep sweeps[] = {
-        {FAULT_MEMORY, 0, 0},  {FAULT_MEMORY, 1, 0},   {FAULT_SQL_MEMORY, 0, 0},
-        {FAULT_EIO, 0, 0},     {FAULT_EIO, 1, 0},      {FAULT_FULL, 0, 0},
-        {FAULT_FULL, 1, 0},    {FAULT_SIGNAL, 0, 0},   {FAULT_SHORT, 0, 0},
-        {FAULT_THREAD, 0, 0},  {FAULT_THREAD, 1, 0},   {FAULT_LOW_EIO, 0, 0},
-        {FAULT_LOW_EIO, 1, 0}, {FAULT_LOW_FULL, 0, 0}, {FAULT_LOW_FULL, 1, 0},
+        {FAULT_MEMORY, 0, 0},    {FAULT_MEMORY, 1, 100}, {FAULT_SQL_MEMORY, 0, 100},
+        {FAULT_EIO, 0, 0},       {FAULT_EIO, 1, 100},    {FAULT_FULL, 0, 0},
+        {FAULT_FULL, 1, 0},      {FAULT_SIGNAL, 0, 0},   {FAULT_SHORT, 0, 0},
+        {FAULT_THREAD, 0, 0},    {FAULT_THREAD, 1, 0},   {FAULT_LOW_EIO, 0, 0},
+        {FAULT_LOW_EIO, 1, 100}, {FAULT_LOW_FULL, 0, 0}, {FAULT_LOW_FULL, 1, 0},
     };
     char *dir = sweep_dir();
     dataset_make(test_path(dir, "data"), 0, FIRST);
     dataset_make(test_path(dir, "less"), 0, FIRST - SECOND);
+    dataset_add_make(FIRST);
     int bad = 0;
-    for (size_t k = 0; k < STN_COUNT(sweeps); k++) bad |= sweep_run(&fresh, &sweeps[k], dir);
-    for (size_t k = 0; k < STN_COUNT(sweeps); k++) bad |= sweep_run(&more, &sweeps[k], dir);
+    for (size_t i = 0; i < STN_COUNT(works); i++)
+        for (size_t k = 0; k < STN_COUNT(sweeps); k++) {
+            struct sweep sweep = sweeps[k];
+            if (rounds[i]) sweep.rounds_max = rounds[i];
+            bad |= sweep_run(&works[i], &sweep, dir);
+        }
     test_dir_remove(&dir);
     return bad;
 }

@@ -33,6 +33,7 @@ static void fill_options(struct sterna_loader_options *o, enum sterna_order orde
     o->uneven = STERNA_UNEVEN_EXACT;
     o->seed = 7;
     o->threads = 2;
+    o->max_attempts = 2; /* so that nobody waits long for what does not come */
     o->memory_bytes = (uint64_t)1 << 20;
 }
 

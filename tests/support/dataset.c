@@ -105,6 +105,62 @@ int dataset_ingest(const char *store, const char *dir, struct sterna_ingest_resu
     return rc;
 }
 
+/* ---- one by one ---- */
+
+static struct picture prepared[DATASET_CLASSES][DATASET_PER_CLASS_MAX];
+
+void dataset_add_make(unsigned n_per_class) {
+    for (unsigned c = 0; c < DATASET_CLASSES; c++)
+        for (unsigned i = 0; i < n_per_class; i++) {
+            free(prepared[c][i].data);
+            prepared[c][i] = picture_of(c, i);
+        }
+}
+
+static struct sterna_value text_value(const char *text) {
+    return (struct sterna_value){STERNA_TEXT, 0, 0, text, strlen(text)};
+}
+
+static int add_one(sterna_ingest *in, unsigned c, unsigned i, struct sterna_error *err) {
+    char path[32], caption[64], note[32];
+    enum sterna_outcome outcome;
+    path_of(c, i, path);
+    caption_of(c, i, caption);
+    snprintf(note, sizeof note, "note %u", i);
+    const struct sterna_blob blobs[] = {
+        {"image", STERNA_KIND_IMAGE, prepared[c][i].data, prepared[c][i].bytes},
+        {"caption", STERNA_KIND_TEXT, has_caption(i) ? caption : NULL, strlen(caption)},
+    };
+    const struct sterna_cell cells[] = {
+        {"class", text_value(classes[c])},
+        {"score", {STERNA_REAL, 0, i + 0.5, NULL, 0}},
+        {"note", text_value(note)},
+    };
+    const struct sterna_sample sample = {.path = path,
+                                         .blobs = blobs,
+                                         .n_blobs = STN_COUNT(blobs),
+                                         .cells = cells,
+                                         .n_cells = has_row(i) ? 3 : 1};
+    int rc = sterna_ingest_add(in, &sample, &outcome, err);
+    if (rc < 0 || outcome == STERNA_ADDED || outcome == STERNA_UNCHANGED) return rc;
+    return stn_fail(err, STERNA_EINVAL, "%s: %s", path, sterna_outcome_name(outcome));
+}
+
+int dataset_add(const char *store, unsigned n_per_class, struct sterna_error *err) {
+    struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+    sterna_store *s = NULL;
+    sterna_ingest *in = NULL;
+    uint64_t run;
+    int rc = sterna_store_open(&s, store, &o, err);
+    if (rc == STERNA_OK) rc = sterna_ingest_open(&in, s, "one by one", 0, err);
+    for (unsigned c = 0; c < DATASET_CLASSES; c++)
+        for (unsigned i = 0; i < n_per_class && rc == STERNA_OK; i++) rc = add_one(in, c, i, err);
+    if (rc == STERNA_OK) rc = sterna_ingest_commit(in, &run, err);
+    sterna_ingest_close(&in);
+    sterna_store_close(&s);
+    return rc;
+}
+
 /* ---- looking at it ---- */
 
 static char problem[1200];

@@ -22,6 +22,11 @@ const struct sterna_ingest_options *dataset_options(const char *dir);
 int dataset_ingest(const char *store, const char *dir, struct sterna_ingest_result *result,
                    struct sterna_error *err);
 
+/* The same samples by the calls that add them one by one, and commits. make() comes first: add
+ * itself allocates nothing. OK also if some were there before. */
+void dataset_add_make(unsigned n_per_class);
+int dataset_add(const char *store, unsigned n_per_class, struct sterna_error *err);
+
 /* NULL if STORE lists the folder's samples, each once, with the right bytes, captions, classes,
  * labels and values; else what is wrong, in a static buffer. */
 const char *dataset_problem(const char *store, unsigned n_per_class);
