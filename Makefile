@@ -12,8 +12,10 @@ asan: ## build and run the tests with AddressSanitizer and UndefinedBehaviorSani
 	@tools/check asan
 tsan: ## build and run the tests with ThreadSanitizer
 	@tools/check tsan
-fault: ## run only the sweeps over failing allocations and system calls
-	@tools/check -R fault plain
+fault: ## run only the sweeps over failing allocations and system calls, and over kills
+	@tools/check -R 'fault|kill' plain
+fuzz: ## run each fuzzer for a minute (clang)
+	@tools/fuzz
 lint: ## does the source have the house format?
 	@tools/format --check
 format: ## give the source the house format
@@ -23,8 +25,8 @@ install: all ## install into PREFIX (/usr/local), below DESTDIR if that is set
 setup: ## only install what building, testing and the demo need
 	@tools/setup build test demo
 clean: ## remove what was built (build/ and its sanitizer siblings, with the demo's store)
-	@rm -rf $(BUILD) build-asan build-tsan
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-.PHONY: all demo check asan tsan fault lint format install setup clean help
+.PHONY: all demo check asan tsan fault fuzz lint format install setup clean help
