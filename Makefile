@@ -16,6 +16,10 @@ fault: ## run only the sweeps over failing allocations and system calls, and ove
 	@tools/check -R 'fault|kill' plain
 fuzz: ## run each fuzzer for a minute (clang)
 	@tools/fuzz
+fault: ## run only the sweeps over failing allocations and system calls
+	@tools/check -R fault plain
+bench: ## ratios against bare loops and the disk, in one run (bench/README.md)
+	@tools/build $(BUILD) && cmake -S . -B $(BUILD) -DSTERNA_BENCH=ON >/dev/null && cmake --build $(BUILD) && PHOTOGRAPHS=$$(tools/photographs) bench/run --build $(BUILD)
 lint: ## does the source have the house format?
 	@tools/format --check
 format: ## give the source the house format
