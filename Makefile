@@ -16,10 +16,8 @@ fault: ## run only the sweeps over failing allocations and system calls, and ove
 	@tools/check -R 'fault|kill' plain
 fuzz: ## run each fuzzer for a minute (clang)
 	@tools/fuzz
-fault: ## run only the sweeps over failing allocations and system calls
-	@tools/check -R fault plain
 bench: ## ratios against bare loops and the disk, in one run (bench/README.md)
-	@tools/build $(BUILD) && cmake -S . -B $(BUILD) -DSTERNA_BENCH=ON >/dev/null && cmake --build $(BUILD) && PHOTOGRAPHS=$$(tools/photographs) bench/run --build $(BUILD)
+	@tools/bench $(BUILD)
 lint: ## does the source have the house format?
 	@tools/format --check
 format: ## give the source the house format
@@ -33,4 +31,4 @@ clean: ## remove what was built (build/ and its sanitizer siblings, with the dem
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-.PHONY: all demo check asan tsan fault fuzz lint format install setup clean help
+.PHONY: all demo check asan tsan fault fuzz bench lint format install setup clean help
