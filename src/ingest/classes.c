@@ -13,7 +13,8 @@ struct joining {
 static int look_at(void *ctx, const struct stn_walk_entry *e) {
     struct joining *j = ctx;
     struct stn_place place;
-    if (e->problem || !stn_has_image_suffix(e->path, e->path_bytes)) return STERNA_OK;
+    if (e->problem) return stn_layout_check(e, j->err);
+    if (!stn_has_image_suffix(e->path, e->path_bytes)) return STERNA_OK;
     stn_layout_place(j->layout, e->path, e->path_bytes, &place);
     if (!place.class_name) return STERNA_OK;
     long at = stn_layout_class(j->layout, place.class_name, place.class_bytes);

@@ -89,11 +89,27 @@ static int matches_any(const struct stn_layout_options *o, const char *path, siz
     return 0;
 }
 
+/* A directory that is closed is reported by the walk that reads. A disk that fails ends all:
+ * classes that are missing now would number the others wrongly for ever. */
+static int fail_to_read(const char *path, struct sterna_error *err) {
+    char shown[256];
+    return stn_fail_sys(err, STERNA_EIO, "directory '%s' cannot be read",
+                        stn_printable(*path ? path : ".", shown, sizeof shown));
+}
+
+int stn_layout_check(const struct stn_walk_entry *e, struct sterna_error *err) {
+    if (!e->problem || e->sys_errno == 0 || stn_walk_is_closed(e->sys_errno)) return STERNA_OK;
+    errno = e->sys_errno;
+    return fail_to_read(e->path, err);
+}
+
 #define FOUND_IMAGE 1 /* any value above 0 ends the walk */
 
 static int look_for_image(void *ctx, const struct stn_walk_entry *e) {
-    if (e->problem || !stn_has_image_suffix(e->path, e->path_bytes)) return 0;
-    return matches_any(ctx, e->path, e->path_bytes) ? 0 : FOUND_IMAGE;
+    const struct reading *r = ctx;
+    if (e->problem) return stn_layout_check(e, r->err);
+    if (!stn_has_image_suffix(e->path, e->path_bytes)) return 0;
+    return matches_any(r->options, e->path, e->path_bytes) ? 0 : FOUND_IMAGE;
 }
 
 /* 1 if a pattern names this directory and no image of its own lies anywhere below; or an error. */
@@ -103,20 +119,8 @@ static int only_for_fields(const struct reading *r, const char *path) {
         named = stn_pattern_names_directory(&r->options->patterns[i], path, strlen(path));
     if (!named) return 0;
     struct stn_walk_options walk = {.start = path, .skip = r->options->skip};
-    int rc = stn_walk(r->root_fd, &walk, look_for_image, (void *)(uintptr_t)r->options, r->err);
+    int rc = stn_walk(r->root_fd, &walk, look_for_image, (void *)(uintptr_t)r, r->err);
     return rc < 0 ? rc : rc != FOUND_IMAGE;
-}
-
-static int fail_to_read(const struct reading *r, const char *path) {
-    char shown[256];
-    return stn_fail_sys(r->err, STERNA_EIO, "directory '%s' cannot be read",
-                        stn_printable(*path ? path : ".", shown, sizeof shown));
-}
-
-/* Closed to this user, or not there any more: the walk will report it. A disk that fails is another
- * matter: classes that are missing now would number the others wrongly for ever. */
-static int is_closed(int sys_errno) {
-    return sys_errno == EACCES || sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP;
 }
 
 /* 1 if `name` in the directory is a directory that counts; negative: it cannot be told. */
@@ -125,7 +129,7 @@ static int is_directory(const struct reading *r, int dir_fd, const struct dirent
     if (d->d_type != DT_DIR && d->d_type != DT_LNK && d->d_type != DT_UNKNOWN) return 0;
     struct stat st;
     if (fstatat(dir_fd, d->d_name, &st, 0) < 0)
-        return is_closed(errno) ? 0 : fail_to_read(r, d->d_name);
+        return stn_walk_is_closed(errno) ? 0 : fail_to_read(d->d_name, r->err);
     if (!S_ISDIR(st.st_mode)) return 0;
     const struct stn_walk_inode *skip = r->options->skip;
     return !(skip && skip->dev == st.st_dev && skip->ino == st.st_ino);
@@ -154,10 +158,10 @@ static int consider(const struct reading *r, const char *above, const char *name
 /* Adds the directories in `path` to names. */
 static int list(const struct reading *r, const char *path, struct stn_layout *names) {
     int fd = stn_walk_open(r->root_fd, path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
-    if (fd < 0) return is_closed(errno) ? STERNA_OK : fail_to_read(r, path);
+    if (fd < 0) return stn_walk_is_closed(errno) ? STERNA_OK : fail_to_read(path, r->err);
     DIR *dir = fdopendir(fd);
     if (!dir) {
-        int rc = fail_to_read(r, path);
+        int rc = fail_to_read(path, r->err);
         close(fd);
         return rc;
     }
@@ -166,7 +170,7 @@ static int list(const struct reading *r, const char *path, struct stn_layout *na
         errno = 0;
         const struct dirent *d = readdir(dir);
         if (!d) {
-            if (errno != 0) rc = fail_to_read(r, path);
+            if (errno != 0) rc = fail_to_read(path, r->err);
             break;
         }
         rc = is_directory(r, fd, d);

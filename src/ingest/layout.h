@@ -28,6 +28,10 @@ int stn_layout_read(struct stn_layout *layout, int root_fd,
                     const struct stn_layout_options *options, struct sterna_error *err);
 void stn_layout_fini(struct stn_layout *layout);
 
+/* For walks that look for classes: EIO if the entry is a problem of the disk's, not of permissions.
+ */
+int stn_layout_check(const struct stn_walk_entry *e, struct sterna_error *err);
+
 /* Index into classes of this name, or -1. */
 long stn_layout_class(const struct stn_layout *layout, const char *name, size_t bytes);
 

@@ -30,6 +30,11 @@ struct walk {
     size_t n_frames, frames_cap;
 };
 
+int stn_walk_is_closed(int sys_errno) {
+    return sys_errno == EACCES || sys_errno == EPERM || sys_errno == ENOENT ||
+           sys_errno == ENOTDIR || sys_errno == ELOOP || sys_errno == ENAMETOOLONG;
+}
+
 int stn_walk_open(int root_fd, const char *path, int flags) {
     int at = root_fd;
     while (strlen(path) >= PATH_MAX) {

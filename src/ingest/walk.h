@@ -38,6 +38,10 @@ int stn_walk(int root_fd, const struct stn_walk_options *options,
              int (*each)(void *ctx, const struct stn_walk_entry *entry), void *ctx,
              struct sterna_error *err);
 
+/* 1 if errno says that this user may not have a file, or that it is gone: to be reported, and
+ * passed over. Anything else is the disk's: the same walk would find it another time. */
+int stn_walk_is_closed(int sys_errno);
+
 /* openat() for a path that may be longer than PATH_MAX. -1 with errno. O_CLOEXEC is added. */
 int stn_walk_open(int root_fd, const char *path, int flags);
 
