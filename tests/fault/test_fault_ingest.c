@@ -1,12 +1,18 @@
 /* Ingest while memory, the disk or threads fail: one clear error, nothing half-listed, and the same
  * ingest run again completes it: nothing lost, nothing twice. */
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "fault/sweep.h"
 #include "support/dataset.h"
+#include "support/pictures.h"
 #include "support/temporary.h"
+#include "support/tree.h"
 
 enum { FIRST = 6, SECOND = 4 }; /* pictures a class */
 
@@ -90,13 +96,84 @@ static void check_added(const char *dir, int rc) {
     if (dataset_runs(store(dir)) != 1) round_fail("%d runs", dataset_runs(store(dir)));
 }
 
+/* ---- classes out of a CSV, masks in a folder of their own ---- */
+
+enum { WITH_MASKS = 6, WITH_CLASS = 4 }; /* the first ones have a class in the CSV */
+
+static void make_masked(const char *dir) {
+    char name[32];
+    struct tree t = {.fd = -1};
+    mkdir(dir, 0777);
+    snprintf(t.path, sizeof t.path, "%s", dir);
+    t.fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (unsigned i = 0; i < WITH_MASKS; i++) {
+        struct picture p = picture_png(10 + i, 10, 3, i);
+        snprintf(name, sizeof name, "images/pics/%u.png", i);
+        tree_write(&t, name, p.data, p.bytes);
+        snprintf(name, sizeof name, "images/masks/%u.png", i);
+        tree_write(&t, name, p.data, p.bytes);
+        free(p.data);
+    }
+    tree_text(&t, "classes.csv",
+              "path,class\npics/0.png,x\npics/1.png,y\npics/2.png,x\npics/3.png,y\n");
+    close(t.fd);
+}
+
+static int ingest_masked(const char *dir, struct sterna_error *err) {
+    static const struct sterna_ingest_field mask = {"mask", "masks/{stem}.png", STERNA_KIND_MASK};
+    struct sterna_store_options create = {sizeof create, STERNA_OPEN_CREATE, NULL};
+    struct sterna_ingest_options o;
+    sterna_store *s;
+    sterna_ingest_options_init(&o);
+    o.fields = &mask;
+    o.n_fields = 1;
+    o.metadata_file = test_path(dir, "../masked/classes.csv");
+    o.threads = 2;
+    int rc = sterna_store_open(&s, store(dir), &create, err);
+    if (rc < 0) return rc;
+    rc = sterna_ingest_folder(s, test_path(dir, "../masked/images"), &o, &result, err);
+    sterna_store_close(&s);
+    return rc;
+}
+
+static int look_at_masked(void *ctx, const char *const *names, const struct sterna_value *v,
+                          size_t n) {
+    unsigned i = (*(unsigned *)ctx)++;
+    int64_t label = i >= WITH_CLASS ? 0 : i % 2 + 1; /* pics, x, y */
+    char path[32];
+    (void)names, (void)n;
+    snprintf(path, sizeof path, "pics/%u.png", i);
+    if (v[0].type != STERNA_TEXT || v[0].text_bytes != strlen(path) ||
+        memcmp(v[0].text, path, strlen(path)) != 0)
+        round_fail("row %u: path '%.*s'", i, (int)v[0].text_bytes, v[0].text);
+    if (v[1].type != STERNA_INT || v[1].i != label)
+        round_fail("%s: label %lld of type %d", path, (long long)v[1].i, (int)v[1].type);
+    if (v[2].type != STERNA_INT || v[2].i < 50) round_fail("%s has no mask", path);
+    return 0;
+}
+
+static void check_masked(const char *dir, int rc) {
+    static const char *const columns[] = {"path", "label", "mask_bytes"};
+    const struct sterna_query_options o = {
+        .struct_size = sizeof o, .columns = columns, .n_columns = STN_COUNT(columns)};
+    sterna_store *s;
+    unsigned n = 0;
+    (void)rc;
+    ROUND_OK(ingest_masked(dir, e_));
+    ROUND_OK(sterna_store_open(&s, store(dir), NULL, e_));
+    ROUND_OK(sterna_query(s, &o, look_at_masked, &n, e_));
+    if (n != WITH_MASKS) round_fail("%u rows", n);
+    sterna_store_close(&s);
+}
+
 int main(void) {
     static const struct work works[] = {
         {"ingest a folder", NULL, ingest, check},
         {"ingest more of it", prepare_second, ingest, check_second},
         {"add samples", NULL, add, check_added},
+        {"ingest masks and CSV classes", NULL, ingest_masked, check_masked},
     };
-    static const unsigned rounds[] = {0, 50, 120}; /* the first work meets most of the code */
+    static const unsigned rounds[] = {0, 50, 120, 90}; /* the first work meets most of the code */
     static const struct sweep sweeps[] = {
         {FAULT_MEMORY, 0, 0},    {FAULT_MEMORY, 1, 100}, {FAULT_SQL_MEMORY, 0, 100},
         {FAULT_EIO, 0, 0},       {FAULT_EIO, 1, 100},    {FAULT_FULL, 0, 0},
@@ -108,6 +185,7 @@ int main(void) {
     dataset_make(test_path(dir, "data"), 0, FIRST);
     dataset_make(test_path(dir, "less"), 0, FIRST - SECOND);
     dataset_add_make(FIRST);
+    make_masked(test_path(dir, "masked"));
     int bad = 0;
     for (size_t i = 0; i < STN_COUNT(works); i++)
         for (size_t k = 0; k < STN_COUNT(sweeps); k++) {
