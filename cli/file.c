@@ -44,8 +44,17 @@ int cli_file_open(struct cli_file *f, const char *what, const char *path) {
     return CLI_DONE;
 }
 
+/* A signal that comes meanwhile is no failure. */
+static int sync_to_disk(int fd) {
+    int rc;
+    do rc = fsync(fd);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 int cli_file_commit(struct cli_file *f, const char *what) {
-    int failed = fflush(f->stream) != 0 || ferror(f->stream) || fsync(fileno(f->stream)) != 0;
+    int failed = fflush(f->stream) != 0 || ferror(f->stream) ||
+                 sync_to_disk(fileno(f->stream)) != 0;
     if (!failed) failed = rename(f->temporary, f->path) != 0;
     if (failed) {
         cannot_write(what, f->path);
