@@ -53,8 +53,8 @@ static int sync_to_disk(int fd) {
 }
 
 int cli_file_commit(struct cli_file *f, const char *what) {
-    int failed = fflush(f->stream) != 0 || ferror(f->stream) ||
-                 sync_to_disk(fileno(f->stream)) != 0;
+    int failed =
+        fflush(f->stream) != 0 || ferror(f->stream) || sync_to_disk(fileno(f->stream)) != 0;
     if (!failed) failed = rename(f->temporary, f->path) != 0;
     if (failed) {
         cannot_write(what, f->path);
