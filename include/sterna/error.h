@@ -27,7 +27,7 @@ enum {
     STERNA_EBUDGET = -8,       /* the memory budget is too small, or the consumer holds all of it */
     STERNA_ETIMEOUT = -9,      /* no answer in time, or a query took too long */
     STERNA_ECANCELED = -10,    /* sterna_loader_cancel() or a progress callback said stop */
-    STERNA_EUNREACHABLE = -11, /* no server answers, or it refused us */
+    STERNA_EUNREACHABLE = -11, /* no server answers */
     STERNA_EBUSY = -12,        /* another process is writing */
     STERNA_EMISMATCH = -13,    /* state or selection of another data set, plan or rank */
     STERNA_EQUERY = -14,       /* the SQL is wrong or not allowed */
@@ -35,7 +35,8 @@ enum {
     STERNA_EERRORS = -16,      /* more samples failed than max_errors allows */
     STERNA_EDECODE = -17,      /* bytes are intact but no valid image */
     STERNA_EPROTO = -18,       /* the other side answered something it must not */
-    STERNA_EREADONLY = -19     /* the store cannot be written by this user */
+    STERNA_EREADONLY = -19,    /* the store cannot be written by this user */
+    STERNA_EREFUSED = -20      /* the server refused us: credentials, certificate, rights */
 };
 
 #define STERNA_MESSAGE_BYTES 512

@@ -27,6 +27,7 @@ const char *sterna_strerror(int code) {
         {STERNA_EDECODE, "no valid image"},
         {STERNA_EPROTO, "protocol violated"},
         {STERNA_EREADONLY, "store is read-only"},
+        {STERNA_EREFUSED, "refused by the server"},
     };
     for (size_t i = 0; i < STN_COUNT(rows); i++)
         if (rows[i].code == code) return rows[i].text;

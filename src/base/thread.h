@@ -4,8 +4,8 @@
 
 #include <pthread.h>
 
-/* As pthread_create without attributes; returns 0 or an errno. Signals that a thread raises itself by
- * a fault stay unblocked. */
+/* As pthread_create without attributes; returns 0 or an errno. Signals that a thread raises itself
+ * by a fault stay unblocked. */
 int stn_thread_create(pthread_t *thread, void *(*run)(void *), void *arg);
 
 #endif

@@ -7,13 +7,9 @@
 #define STN_LMDB_H
 
 #include "source/source.h"
+#include "source/values.h"
 
 #define STN_VALUE_HEADER_BYTES 16
-
-struct stn_value_header {
-    uint32_t crc;
-    uint64_t bytes;
-};
 
 struct stn_lmdb; /* one a file and process, shared: found again by device and inode */
 
