@@ -54,7 +54,7 @@ void stn_cql_header_parse(const uint8_t head[STN_CQL_HEADER_BYTES], struct stn_c
 /* What may stand before every answer's message (section 2.2 and 4.2). */
 struct stn_cql_prelude {
     uint16_t n_warnings;
-    struct stn_text warning;   /* the first one */
+    struct stn_text warning;      /* the first one */
     struct stn_cql_value tablets; /* payload "tablets-routing-v1"; data NULL: none */
 };
 /* Moves the cursor behind it. EPROTO if it is cut short. */
@@ -67,8 +67,8 @@ struct stn_cql_failure { /* ERROR */
     uint16_t consistency;
     int32_t received, required, alive;
     uint8_t data_present;
-    struct stn_text write_type;    /* write timeout and failure */
-    struct stn_text statement_id;  /* unprepared */
+    struct stn_text write_type;      /* write timeout and failure */
+    struct stn_text statement_id;    /* unprepared */
     struct stn_text keyspace, table; /* already exists */
 };
 int stn_cql_failure_parse(struct stn_cursor *c, struct stn_cql_failure *out); /* EPROTO */
@@ -86,8 +86,8 @@ struct stn_cql_column {
     struct stn_text custom;                /* class name of a custom type */
 };
 
-/* A list of columns at the head of ROWS and twice in PREPARED. `columns_at` is where the specs begin,
- * to be walked with stn_cql_column_next(). */
+/* A list of columns at the head of ROWS and twice in PREPARED. `columns_at` is where the specs
+ * begin, to be walked with stn_cql_column_next(). */
 struct stn_cql_metadata {
     uint32_t flags, n_columns;
     struct stn_cql_value paging_state; /* data NULL: this was the last page */
@@ -112,7 +112,8 @@ struct stn_cql_result_head {
     /* SET_KEYSPACE */
     struct stn_text keyspace;
 };
-/* Head of a RESULT's body (after the prelude); the cursor stands at the first value of ROWS. EPROTO. */
+/* Head of a RESULT's body (after the prelude); the cursor stands at the first value of ROWS.
+ * EPROTO. */
 int stn_cql_result_parse(struct stn_cursor *c, struct stn_cql_result_head *out);
 
 struct stn_cql_event {

@@ -1,8 +1,8 @@
 /* The receive machine of one connection: says where the next bytes go, and is told that they came.
  *
  * Small answers gather in a window (or a growing buffer) and come out whole. A row with blobs is
- * taken apart as it comes: its small columns first, then each blob lands by the socket's own read at
- * the address that the owner names, with nothing copied but what the window already held.
+ * taken apart as it comes: its small columns first, then each blob lands by the socket's own read
+ * at the address that the owner names, with nothing copied but what the window already held.
  *
  *     HEADER -> BODY (gathered)                                -> HEADER
  *            -> PRELUDE -> SMALL columns -> LENGTH -> BLOB ... -> HEADER
@@ -16,14 +16,14 @@
 
 #include "wire/message.h"
 
-#define STN_ROW_SMALL_MAX 72 /* columns before the blobs */
+#define STN_ROW_SMALL_MAX 72          /* columns before the blobs */
 #define STN_ROW_SMALL_BYTES_MAX 65536 /* of all of them together, with prelude and metadata */
 
-enum stn_take { /* what the owner wants of an answer */
+enum stn_take {                   /* what the owner wants of an answer */
                 STN_TAKE_MESSAGE, /* gathered, then message() */
-                STN_TAKE_ROW,     /* row(), blob() ..., row_end(); anything but a ROWS result with at
-                                     most one row comes as message() */
-                STN_TAKE_NOTHING  /* dropped */
+                STN_TAKE_ROW,    /* row(), blob() ..., row_end(); anything but a ROWS result with at
+                                    most one row comes as message() */
+                STN_TAKE_NOTHING /* dropped */
 };
 
 struct stn_row_shape {
@@ -31,7 +31,8 @@ struct stn_row_shape {
 };
 
 struct stn_receiver_ops { /* all called from within stn_receiver_took() */
-    /* A frame begins. Negative: the connection is closed with this code. For TAKE_ROW fill *shape. */
+    /* A frame begins. Negative: the connection is closed with this code. For TAKE_ROW fill *shape.
+     */
     int (*begin)(void *ctx, const struct stn_cql_header *h, struct stn_row_shape *shape);
     /* A whole message: body behind the prelude. Negative: the connection is closed. */
     int (*message)(void *ctx, const struct stn_cql_header *h, const struct stn_cql_prelude *prelude,
@@ -39,8 +40,9 @@ struct stn_receiver_ops { /* all called from within stn_receiver_took() */
     /* The small columns of the row; `prelude` as well. 0: go on; negative: the row's blobs are
      * dropped and row_end() gets this code. STERNA_EPROTO also closes the connection. */
     int (*row)(void *ctx, const struct stn_cql_prelude *prelude, const struct stn_cql_value *small);
-    /* Blob i has `bytes` bytes (never called for null ones). *to: where they land, or NULL: dropped.
-     * The memory must stay until blob i + 1, row_end() or stn_receiver_forget(). Negative as row(). */
+    /* Blob i has `bytes` bytes (never called for null ones). *to: where they land, or NULL:
+     * dropped. The memory must stay until blob i + 1, row_end() or stn_receiver_forget(). Negative
+     * as row(). */
     int (*blob)(void *ctx, uint32_t i, uint32_t bytes, uint8_t **to);
     /* The answer is through: OK; ENOTFOUND: it had no row; or what row() or blob() said. Negative:
      * the connection is closed. */
@@ -57,7 +59,7 @@ struct stn_receiver {
     int state;
     struct stn_cql_header header;
     struct stn_row_shape shape;
-    uint32_t body_left;  /* of the frame, not taken yet */
+    uint32_t body_left; /* of the frame, not taken yet */
     uint32_t blob, blob_left;
     uint8_t *blob_at; /* NULL: dropped */
     int row_code;

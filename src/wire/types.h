@@ -1,6 +1,6 @@
 /* Notations of the protocol's section 3: big-endian integers, strings, [bytes], over the bounded
- * cursor and the measuring writer of base/bytes.h. Reading past the end gives 0 or an empty view and
- * sets `overrun`. Knows no message. */
+ * cursor and the measuring writer of base/bytes.h. Reading past the end gives 0 or an empty view
+ * and sets `overrun`. Knows no message. */
 #ifndef STN_TYPES_H
 #define STN_TYPES_H
 
@@ -24,10 +24,10 @@ struct stn_cql_value { /* [value]: borrowed */
 uint16_t stn_get_be16(struct stn_cursor *c);
 uint32_t stn_get_be32(struct stn_cursor *c);
 uint64_t stn_get_be64(struct stn_cursor *c);
-struct stn_text stn_get_string(struct stn_cursor *c);        /* u16 length */
-struct stn_text stn_get_long_string(struct stn_cursor *c);   /* i32 length */
-struct stn_cql_value stn_get_value(struct stn_cursor *c);    /* [bytes] and [value]: i32 length */
-struct stn_text stn_get_short_bytes(struct stn_cursor *c);   /* u16 length */
+struct stn_text stn_get_string(struct stn_cursor *c);      /* u16 length */
+struct stn_text stn_get_long_string(struct stn_cursor *c); /* i32 length */
+struct stn_cql_value stn_get_value(struct stn_cursor *c);  /* [bytes] and [value]: i32 length */
+struct stn_text stn_get_short_bytes(struct stn_cursor *c); /* u16 length */
 
 void stn_put_be16(struct stn_writer *w, uint16_t v);
 void stn_put_be32(struct stn_writer *w, uint32_t v);
@@ -40,7 +40,7 @@ void stn_put_value(struct stn_writer *w, struct stn_cql_value v);
  * another length than the type has. */
 int32_t stn_value_int(struct stn_cql_value v);
 int64_t stn_value_bigint(struct stn_cql_value v);
-struct stn_text stn_value_text(struct stn_cql_value v);
+struct stn_text stn_value_string(struct stn_cql_value v);
 int stn_value_equals(struct stn_cql_value v, const void *data, size_t bytes);
 
 static inline struct stn_cql_value stn_value_of(const void *data, size_t bytes) {
