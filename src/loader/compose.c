@@ -25,6 +25,7 @@ static void place_row(sterna_loader *l, sterna_batch *b, struct stn_item *item) 
     b->index[row] = item->index;
     memcpy(b->ids[row], sterna_selection_ids(l->selection)[item->index], STERNA_ID_BYTES);
     b->labels[row] = sterna_selection_labels(l->selection)[item->index];
+    if (b->labels[row] == STERNA_LABEL_NONE) b->labels[row] = item->label;
     stn_batch_set_row(b, row, item->extents);
     b->valid[row] = item->own && item->status == ITEM_LANDED;
     if (item->status != ITEM_FAILED) return;

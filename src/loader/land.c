@@ -28,6 +28,7 @@ static void land_sample(sterna_loader *l, struct stn_item *item, struct stn_slot
         if (part->placed)
             l->typical_bytes += (double)part->bytes > l->typical_bytes ? step : -step / 19;
     }
+    item->label = slot->label;
     stn_item_settle(l, item, ITEM_LANDED);
 }
 

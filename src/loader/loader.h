@@ -31,6 +31,7 @@ struct stn_item {
     int unprepared;             /* its prepared place was lost to an answer that may still come */
     struct stn_slot *slot;      /* asked */
     struct stn_extent *extents; /* landed; n_fields */
+    int64_t label;              /* landed: that came with the bytes, or STERNA_LABEL_NONE */
     int code;                   /* failed */
     char *why;
     struct stn_item *next;    /* in one of the lists */

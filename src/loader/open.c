@@ -128,7 +128,9 @@ static int make_items(sterna_loader *l, struct sterna_error *err) {
 static int open_source(sterna_loader *l, struct sterna_error *err) {
     if (stn_pool_open(&l->pool, l->budget_bytes, l->options.allocator, on_release, l) < 0)
         return stn_fail_memory(err, "the pool");
-    struct stn_source_options options = {.threads = l->options.threads};
+    struct stn_source_options options = {.threads = l->options.threads,
+                                         .fields = l->schema->numbers,
+                                         .n_fields = l->schema->n_fields};
     int rc = l->env.open_source(l->env.ctx, &l->source, &l->sink, &options, err);
     if (rc < 0) return rc;
     unsigned timeout_ms =

@@ -8,8 +8,12 @@ static struct stn_item *take_item(sterna_loader *l, struct stn_epoch *epoch, uin
     struct stn_item *item = l->free_items;
     struct stn_extent *extents = item->extents;
     l->free_items = item->next;
-    *item = (struct stn_item){
-        .row = row, .index = index, .own = own, .epoch = epoch, .extents = extents};
+    *item = (struct stn_item){.row = row,
+                              .index = index,
+                              .own = own,
+                              .epoch = epoch,
+                              .extents = extents,
+                              .label = STERNA_LABEL_NONE};
     memset(extents, 0, l->schema->n_fields * sizeof *extents);
     item->ahead_bytes = stn_loader_sample_bytes(l, index);
     l->ahead_bytes += item->ahead_bytes;

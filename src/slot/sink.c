@@ -60,6 +60,7 @@ struct stn_slot *stn_sink_open_slot(struct stn_sink *sink, uint64_t *ticket) {
     sink->free = slot->next;
     slot->next = NULL;
     slot->owner = NULL;
+    slot->label = STERNA_LABEL_NONE;
     slot->code = STERNA_OK;
     slot->wanted_bytes = 0;
     /* Published to the source's threads by the hand-over of the request itself. */
@@ -139,12 +140,38 @@ void stn_sink_expect(struct stn_sink *sink, uint64_t ticket, uint32_t part, uint
     if (slot && part < sink->n_parts) slot->parts[part].crc = crc;
 }
 
+void stn_sink_unchecked(struct stn_sink *sink, uint64_t ticket, uint32_t part) {
+    uint64_t tag;
+    struct stn_slot *slot = sent_slot(sink, ticket, &tag);
+    if (slot && part < sink->n_parts) slot->parts[part].unchecked = 1;
+}
+
+void stn_sink_label(struct stn_sink *sink, uint64_t ticket, int64_t label) {
+    uint64_t tag;
+    struct stn_slot *slot = sent_slot(sink, ticket, &tag);
+    if (slot) slot->label = label;
+}
+
+void stn_sink_restart(struct stn_sink *sink, uint64_t ticket) {
+    uint64_t tag;
+    struct stn_slot *slot = sent_slot(sink, ticket, &tag);
+    if (!slot) return;
+    slot->label = STERNA_LABEL_NONE;
+    for (uint32_t p = 0; p < sink->n_parts; p++) {
+        struct stn_part *part = &slot->parts[p];
+        part->data = NULL;
+        part->bytes = 0;
+        part->placed = part->unchecked = 0;
+    }
+}
+
 /* The first part whose bytes are not what was stored, or n_parts. */
 static uint32_t first_damaged(const struct stn_sink *sink, const struct stn_slot *slot) {
     uint32_t p = 0;
     for (; p < sink->n_parts; p++) {
         const struct stn_part *part = &slot->parts[p];
-        if (part->placed && stn_crc32c(0, part->data, part->bytes) != part->crc) break;
+        if (part->placed && !part->unchecked && stn_crc32c(0, part->data, part->bytes) != part->crc)
+            break;
     }
     return p;
 }

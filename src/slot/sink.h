@@ -11,12 +11,14 @@
 
 #include "slot/pool.h"
 #include "source/source.h"
+#include "sterna/selection.h"
 
 struct stn_part {  /* where one field lands */
     uint8_t *data; /* NULL: null, or not there yet */
     uint64_t bytes;
     uint32_t crc;
     int placed;            /* the source announced it */
+    int unchecked;         /* there is no checksum: any bytes will do */
     struct stn_block *own; /* memory of its own, if the prepared place did not fit */
     uint8_t *prepared;     /* place of exactly prepared_bytes; NULL: none, take a block */
     uint64_t prepared_bytes;
@@ -34,6 +36,7 @@ struct stn_slot {
     struct stn_slot *newer, *older; /* loader: list of slots in the order of sending */
     /* source, until completed */
     struct stn_part *parts;
+    int64_t label; /* that came with the bytes, or STERNA_LABEL_NONE */
     int code;
     uint64_t wanted_bytes; /* of the part for which there was no room */
     char *why;             /* malloc'ed, or NULL */

@@ -43,6 +43,18 @@ int stn_sink_place(struct stn_sink *sink, uint64_t ticket, uint32_t part, const 
  * completing. Any thread. */
 void stn_sink_expect(struct stn_sink *sink, uint64_t ticket, uint32_t part, uint32_t crc);
 
+/* A part that has been placed has no checksum: any bytes are taken. Before completing. Any thread.
+ */
+void stn_sink_unchecked(struct stn_sink *sink, uint64_t ticket, uint32_t part);
+
+/* The sample's label, where the store has it beside the bytes: it counts when the selection knows
+ * none. Before completing. Any thread. */
+void stn_sink_label(struct stn_sink *sink, uint64_t ticket, int64_t label);
+
+/* The answer broke off and begins anew (from another server): forgets what was told of the ticket,
+ * as if nothing had been placed. Any thread. */
+void stn_sink_restart(struct stn_sink *sink, uint64_t ticket);
+
 /* The answer is there: OK (fields never placed are null), ENOTFOUND (no such sample), or why not.
  * Checksums are verified here, on the calling thread, while the bytes are in its cache.
  * `why` (may be NULL) is copied: where and what, for the ledger. Any thread. */
@@ -71,6 +83,10 @@ struct stn_source {
 /* What a store gives a loader: opens a source that answers to `sink`. */
 struct stn_source_options {
     unsigned threads; /* 0: chosen by the source */
+    /* Numbers of the fields that every request will ask for, in this order; valid while the source
+     * is open. */
+    const uint8_t *fields;
+    uint32_t n_fields;
 };
 
 #endif

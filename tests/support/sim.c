@@ -66,7 +66,9 @@ void sim_make_selection(struct sim *sim) {
         uint8_t id[16];
         uint32_t length = sim->lengths_unknown ? STERNA_LENGTH_UNKNOWN : (uint32_t)sim->length(i);
         id_of(i, id);
-        assert_ok(stn_selection_builder_add(b, id, &length, (int64_t)(i % 10), NULL, NULL));
+        assert_ok(stn_selection_builder_add(
+            b, id, &length, sim->labels_beside ? STERNA_LABEL_NONE : (int64_t)(i % 10), NULL,
+            NULL));
     }
     assert_ok(stn_selection_builder_finish(b, NULL, &sim->selection, NULL));
     stn_selection_builder_close(&b);
@@ -175,7 +177,9 @@ static void deliver(struct sim *sim, const struct sim_event *e) {
     for (uint64_t i = 0; i < length; i++) bytes[i] = byte_of(e->index, i);
     uint32_t crc = stn_crc32c(0, bytes, length);
     id_of(e->answer.kind == SIM_WRONG_KEY ? e->index + 1 : e->index, id);
-    int rc = stn_sink_place(sink, e->ticket, 0, id, length, crc, &to);
+    int rc = stn_sink_place(sink, e->ticket, 0, id, length, sim->unchecked ? 0 : crc, &to);
+    if (sim->labels_beside) stn_sink_label(sink, e->ticket, (int64_t)(e->index % 10));
+    if (rc == STERNA_OK && sim->unchecked) stn_sink_unchecked(sink, e->ticket, 0);
     if (rc == STERNA_OK) {
         memcpy(to, bytes, length);
         if (e->answer.kind == SIM_CORRUPT && length) to[length / 2] ^= 4;

@@ -32,6 +32,8 @@ struct sim {
     struct sim_answer (*answer)(struct sim *sim, uint64_t index, unsigned attempt);
     uint64_t (*length)(uint64_t index); /* bytes of sample `index` */
     int lengths_unknown;                /* the selection does not tell them */
+    int labels_beside;                  /* the selection has none: they come with the bytes */
+    int unchecked;                      /* the source has no checksums */
     uint64_t ahead_bytes;
     unsigned timeout_ms;
     uint64_t n;
