@@ -4,16 +4,16 @@
 
 #include <sys/types.h>
 
-#include "catalog/catalog.h"
-#include "source/lmdb.h"
+#include "backend.h"
 #include "sterna/store.h"
 
 struct sterna_store {
     _Atomic unsigned refs;
-    pid_t pid;     /* of the process that opened it: a forked child is refused */
-    char *dir;     /* the embedded store's directory */
+    pid_t pid;   /* of the process that opened it: a forked child is refused */
+    char *shown; /* what messages call it: no secrets */
+    char *dir;   /* where its selections/ and cache/ lie: of an embedded store, the store itself */
     int read_only; /* opened for reading, whatever this user may do */
-    struct stn_lmdb *lmdb;
+    struct stn_backend *backend;
     struct stn_catalog *catalog; /* thread-safe */
 };
 

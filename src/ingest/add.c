@@ -83,7 +83,7 @@ static int add_label(struct adding *a, const struct sterna_value *name) {
         return stn_fail_memory(a->err, "a class's name");
     memcpy(in->text, name->text, name->text_bytes);
     in->text[name->text_bytes] = '\0';
-    int rc = stn_catalog_declare_class(in->store->catalog, in->text, &label, a->err);
+    int rc = stn_catalog_declare_class(in->catalog, in->text, &label, a->err);
     if (rc == STERNA_OK) add_integer(a, "label", label);
     return rc;
 }
@@ -96,7 +96,7 @@ static int take_cell(struct adding *a, const struct sterna_cell *cell) {
     while (i < STN_COUNT(ours) && strcmp(cell->column, ours[i]) != 0) i++;
     int rc = STERNA_OK;
     if (i == STN_COUNT(ours)) /* refuses id, run, path and lengths, which are not the caller's */
-        rc = stn_catalog_declare_column(a->in->store->catalog, cell->column, a->err);
+        rc = stn_catalog_declare_column(a->in->catalog, cell->column, a->err);
     else if (strcmp(cell->column, "class") == 0 && cell->value.type != STERNA_NULL)
         rc = add_label(a, &cell->value);
     if (rc == STERNA_OK) add_cell(a, cell->column, cell->value);
@@ -122,7 +122,7 @@ static int take_cells(struct adding *a) {
 
 static int take_id(struct adding *a) {
     const struct sterna_sample *s = a->sample;
-    const uint8_t *space = stn_catalog_dataset_id(a->in->store->catalog);
+    const uint8_t *space = stn_catalog_dataset_id(a->in->catalog);
     if (s->id) return memcpy(a->id, s->id, sizeof a->id), STERNA_OK;
     if (!s->path || !*s->path)
         return stn_fail(a->err, STERNA_EINVAL, "ingest: a sample needs a path or an id");

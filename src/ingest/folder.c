@@ -345,10 +345,10 @@ static int read_layout(struct folder *f) {
     return stn_classes_join(&f->layout, f->metadata, f->root_fd, &f->store_dir, f->err);
 }
 
-static int declare_column(struct folder *f, struct stn_catalog *catalog, size_t i) {
+static int declare_column(struct folder *f, size_t i) {
     struct sterna_error why = {0};
     const char *name = stn_metadata_column(f->metadata, i).name;
-    int rc = stn_catalog_declare_column(catalog, name, &why);
+    int rc = stn_catalog_declare_column(f->ingest->catalog, name, &why);
     if (rc == STERNA_EINVAL)
         return stn_fail(f->err, rc, "%s: column \"%s\": %s", f->options.metadata_file, name,
                         why.message);
@@ -357,7 +357,7 @@ static int declare_column(struct folder *f, struct stn_catalog *catalog, size_t 
 }
 
 /* Fields, columns and classes, before any sample: labels are given in the order of names. */
-static int declare(struct folder *f, struct stn_catalog *catalog) {
+static int declare(struct folder *f) {
     int rc = STERNA_OK;
     for (size_t i = 0; i < f->n_patterns && rc == STERNA_OK; i++)
         rc = stn_ingest_field(f->ingest, f->patterns[i].name, f->patterns[i].kind, &f->fields[i],
@@ -366,15 +366,16 @@ static int declare(struct folder *f, struct stn_catalog *catalog) {
     for (size_t i = 0; i < n_columns && rc == STERNA_OK; i++)
         if ((long)i != f->setup.label_at && (long)i != f->setup.class_at &&
             (long)i != f->setup.split_at)
-            rc = declare_column(f, catalog, i);
+            rc = declare_column(f, i);
     f->labels = stn_array(f->layout.n_classes, sizeof *f->labels);
     if (rc == STERNA_OK && !f->labels) rc = stn_fail_memory(f->err, "classes");
     for (size_t i = 0; i < f->layout.n_classes && rc == STERNA_OK; i++)
-        rc = stn_catalog_declare_class(catalog, f->layout.classes[i], &f->labels[i], f->err);
+        rc = stn_catalog_declare_class(f->ingest->catalog, f->layout.classes[i], &f->labels[i],
+                                       f->err);
     return rc;
 }
 
-static int prepare_pipeline(struct folder *f, const struct stn_catalog *catalog) {
+static int prepare_pipeline(struct folder *f) {
     struct stn_read_setup *s = &f->setup;
     uint64_t others = STN_MIN(f->options.memory_bytes / 8 * 5, OTHERS_BYTES_MAX);
     size_t n_cells = stn_read_cells(f->metadata);
@@ -385,7 +386,7 @@ static int prepare_pipeline(struct folder *f, const struct stn_catalog *catalog)
     s->jobs = &f->jobs;
     s->buffers = &f->buffers;
     s->root_fd = f->root_fd;
-    s->dataset_id = stn_catalog_dataset_id(catalog);
+    s->dataset_id = stn_catalog_dataset_id(f->ingest->catalog);
     s->layout = &f->layout;
     s->labels = f->labels;
     s->patterns = f->patterns;
@@ -423,8 +424,8 @@ static int ingest(struct folder *f, sterna_store *store) {
     if (rc == STERNA_OK) rc = read_layout(f);
     if (rc == STERNA_OK)
         rc = sterna_ingest_open(&f->ingest, store, f->dir, f->options.replace, f->err);
-    if (rc == STERNA_OK) rc = declare(f, store->catalog);
-    if (rc == STERNA_OK) rc = prepare_pipeline(f, store->catalog);
+    if (rc == STERNA_OK) rc = declare(f);
+    if (rc == STERNA_OK) rc = prepare_pipeline(f);
     if (rc == STERNA_OK) rc = start(f);
     if (rc == STERNA_OK) rc = write_all(f);
     stop(f);

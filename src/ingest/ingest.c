@@ -1,6 +1,6 @@
-/* Owns one run: the LMDB writer and the catalogue's transaction. Values go first, and are synced
- * before the run is committed: a listed sample always has its bytes. What a killed run left behind
- * (values that no committed run lists) is found again, used if equal, else overwritten. */
+/* Owns one run: where its values go, and its rows. Values are durable before the run is committed:
+ * a listed sample always has its bytes. What a killed run left behind (values that no committed run
+ * lists) is found again, used if equal, else overwritten. */
 #include "ingest/ingest.h"
 
 #include <stdio.h>
@@ -23,20 +23,15 @@ static int add_field(sterna_ingest *in, const char *name, enum sterna_kind kind,
 }
 
 static int begin(sterna_ingest *in, const char *source, struct sterna_error *err) {
-    struct stn_catalog *catalog = in->store->catalog;
+    struct stn_backend *backend = in->store->backend;
     struct sterna_field known;
     uint32_t image;
-    int rc = stn_catalog_begin(catalog, source, &in->run, err);
-    if (rc < 0) {
-        in->run = 0;
-        return rc;
-    }
-    rc = stn_lmdb_writer_open(&in->writer, in->store->lmdb, err);
+    int rc = backend->ops->run_open(backend, source, &in->catalog, &in->values, err);
     if (rc == STERNA_OK)
-        rc = stn_catalog_declare_field(catalog, "image", STERNA_KIND_IMAGE, &image, err);
+        rc = stn_catalog_declare_field(in->catalog, "image", STERNA_KIND_IMAGE, &image, err);
     if (rc == STERNA_OK) rc = add_field(in, "image", STERNA_KIND_IMAGE, image, err);
     for (uint32_t i = 0; rc == STERNA_OK; i++) {
-        if (stn_catalog_field(catalog, i, &known) != STERNA_OK) break;
+        if (stn_catalog_field(in->catalog, i, &known) != STERNA_OK) break;
         if (strcmp(known.name, "image") != 0)
             rc = add_field(in, known.name, known.kind, known.number, err);
     }
@@ -51,7 +46,7 @@ int sterna_ingest_open(sterna_ingest **out, sterna_store *store, const char *sou
     int rc = stn_store_check(store, err);
     if (rc < 0) return rc;
     if (store->read_only)
-        return stn_fail(err, STERNA_EREADONLY, "%s: is open for reading only", store->dir);
+        return stn_fail(err, STERNA_EREADONLY, "%s: is open for reading only", store->shown);
     sterna_ingest *in = calloc(1, sizeof *in);
     if (!in) return stn_fail_memory(err, "an ingest");
     in->store = stn_store_retain(store);
@@ -65,15 +60,13 @@ int sterna_ingest_open(sterna_ingest **out, sterna_store *store, const char *sou
 int sterna_ingest_commit(sterna_ingest *in, uint64_t *run, struct sterna_error *err) {
     stn_error_clear(err);
     *run = 0;
-    if (in->failed || !in->run)
+    if (in->failed || in->ended)
         return stn_fail(err, in->failed ? in->failed : STERNA_EINVAL,
-                        "%s: nothing is committed: %s", in->store->dir,
+                        "%s: nothing is committed: %s", in->store->shown,
                         in->failed ? "a sample could not be written" : "the run has ended");
-    int rc = stn_lmdb_writer_commit(in->writer, err);
-    if (rc == STERNA_OK) {
-        in->run = 0; /* whatever comes of it, it ends here */
-        rc = stn_catalog_commit(in->store->catalog, run, err);
-    }
+    struct stn_backend *backend = in->store->backend;
+    int rc = backend->ops->run_commit(backend, in->catalog, in->values, run, err);
+    in->ended = 1;
     if (rc < 0) in->failed = rc;
     return rc;
 }
@@ -82,8 +75,8 @@ void sterna_ingest_close(sterna_ingest **ingest) {
     sterna_ingest *in = *ingest;
     if (!in) return;
     *ingest = NULL;
-    stn_lmdb_writer_close(&in->writer);
-    if (in->run) stn_catalog_rollback(in->store->catalog);
+    struct stn_backend *backend = in->store->backend;
+    if (in->values) backend->ops->run_close(backend, &in->catalog, &in->values);
     stn_content_fini(&in->content);
     free(in->cells);
     free(in->given);
@@ -99,11 +92,11 @@ int stn_ingest_field(sterna_ingest *in, const char *name, enum sterna_kind kind,
         if (strcmp(in->fields[*field].name, name) == 0) break;
     if (*field < in->n_fields) {
         if (in->fields[*field].kind == kind) return STERNA_OK;
-        return stn_fail(err, STERNA_EMISMATCH, "%s: field %s holds %s, not %s", in->store->dir,
+        return stn_fail(err, STERNA_EMISMATCH, "%s: field %s holds %s, not %s", in->store->shown,
                         name, sterna_kind_name(in->fields[*field].kind), sterna_kind_name(kind));
     }
     if (!stn_field_name_ok(name))
         return stn_fail(err, STERNA_EINVAL, "\"%s\" cannot name a field", name);
-    int rc = stn_catalog_declare_field(in->store->catalog, name, kind, &number, err);
+    int rc = stn_catalog_declare_field(in->catalog, name, kind, &number, err);
     return rc == STERNA_OK ? add_field(in, name, kind, number, err) : rc;
 }

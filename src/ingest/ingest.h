@@ -1,12 +1,12 @@
 /* The writing side of ingest, below the public handle: a sample whose bytes are checked and summed
- * goes into LMDB and the catalogue, or is found there. Knows nothing of folders and files. */
+ * goes into the store and its catalogue, or is found there. Knows nothing of folders and files. */
 #ifndef STN_INGEST_H
 #define STN_INGEST_H
 
 #include "catalog/catalog.h"
 #include "ingest/content.h"
 #include "ingest/pattern.h"
-#include "source/lmdb.h"
+#include "source/values.h"
 #include "sterna/ingest.h"
 
 #define STN_FIELDS_OF_STORE 32
@@ -22,10 +22,11 @@ struct stn_ingest_field {
 
 struct sterna_ingest {
     sterna_store *store;
-    struct stn_lmdb_writer *writer;
+    struct stn_catalog *catalog; /* where this run's rows go */
+    struct stn_values *values;   /* and its bytes */
     int replace;
-    int failed;   /* code of the first failure: nothing may be committed after it */
-    uint64_t run; /* 0: none is open */
+    int failed; /* code of the first failure: nothing may be committed after it */
+    int ended;  /* committed */
     struct stn_ingest_field fields[STN_FIELDS_OF_STORE]; /* image is 0 */
     uint32_t n_fields;
     struct stn_cell *cells; /* of the row being written */

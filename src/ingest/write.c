@@ -18,7 +18,7 @@ static int look(sterna_ingest *in, const struct stn_item *item, const struct stn
                 int listed, struct found *found, struct sterna_error *err) {
     struct sterna_error why = {0};
     const struct stn_ingest_field *f = &in->fields[blob->field];
-    int rc = stn_lmdb_writer_find(in->writer, item->id, f->number, &found->header, &why);
+    int rc = in->values->ops->find(in->values, item->id, f->number, &found->header, &why);
     found->stored = NOTHING;
     if (rc == STERNA_ENOTFOUND) return STERNA_OK;
     if (rc < 0) {
@@ -29,7 +29,7 @@ static int look(sterna_ingest *in, const struct stn_item *item, const struct stn
     found->stored = same ? SAME : ORPHAN;
     if (same || !listed) return STERNA_OK;
     int has = 0;
-    rc = stn_catalog_has_field(in->store->catalog, item->id, f->name, &has, err);
+    rc = stn_catalog_has_field(in->catalog, item->id, f->name, &has, err);
     if (has) found->stored = OTHER;
     return rc;
 }
@@ -49,8 +49,8 @@ static void tell_difference(const sterna_ingest *in, const struct stn_item_blob 
 
 static int put(sterna_ingest *in, const struct stn_item *item, const struct stn_item_blob *blob,
                struct stn_item_result *result, struct sterna_error *err) {
-    int rc = stn_lmdb_writer_put(in->writer, item->id, in->fields[blob->field].number, blob->data,
-                                 blob->bytes, blob->crc, err);
+    int rc = in->values->ops->put(in->values, item->id, in->fields[blob->field].number, blob->data,
+                                  blob->bytes, blob->crc, err);
     if (rc == STERNA_OK) result->bytes_stored += blob->bytes;
     return rc;
 }
@@ -60,8 +60,8 @@ static int erase(sterna_ingest *in, const struct stn_item *item, uint32_t field,
     struct stn_value_header header;
     struct sterna_error why = {0};
     uint8_t number = in->fields[field].number;
-    int rc = stn_lmdb_writer_find(in->writer, item->id, number, &header, &why);
-    if (rc == STERNA_OK) return stn_lmdb_writer_remove(in->writer, item->id, number, err);
+    int rc = in->values->ops->find(in->values, item->id, number, &header, &why);
+    if (rc == STERNA_OK) return in->values->ops->remove(in->values, item->id, number, err);
     if (rc == STERNA_ENOTFOUND) return STERNA_OK;
     if (err) *err = why;
     return rc;
@@ -106,7 +106,7 @@ static int write_new(sterna_ingest *in, const struct stn_item *item, const struc
             rc = put(in, item, &item->blobs[i], result, err);
     if (rc == STERNA_OK) rc = erase_absent(in, item, err);
     if (rc == STERNA_OK) rc = make_row(in, item, item->n_cells, 0, &row, err);
-    return rc == STERNA_OK ? stn_catalog_insert(in->store->catalog, &row, err) : rc;
+    return rc == STERNA_OK ? stn_catalog_insert(in->catalog, &row, err) : rc;
 }
 
 static int write_listed(sterna_ingest *in, const struct stn_item *item, const struct found *found,
@@ -122,14 +122,14 @@ static int write_listed(sterna_ingest *in, const struct stn_item *item, const st
             rc = erase(in, item, blob->field, err);
     }
     if (rc == STERNA_OK) rc = make_row(in, item, item->n_lasting, replaced, &row, err);
-    return rc == STERNA_OK ? stn_catalog_update(in->store->catalog, &row, replaced, NULL, err) : rc;
+    return rc == STERNA_OK ? stn_catalog_update(in->catalog, &row, replaced, NULL, err) : rc;
 }
 
 static int write_item(sterna_ingest *in, const struct stn_item *item,
                       struct stn_item_result *result, struct sterna_error *err) {
     struct found found[STN_FIELDS_OF_STORE];
     int listed = 0;
-    int rc = stn_catalog_has(in->store->catalog, item->id, &listed, err);
+    int rc = stn_catalog_has(in->catalog, item->id, &listed, err);
     result->outcome = listed ? STERNA_UNCHANGED : STERNA_ADDED;
     for (size_t i = 0; i < item->n_blobs && rc == STERNA_OK; i++) {
         const struct stn_item_blob *blob = &item->blobs[i];
@@ -149,7 +149,7 @@ int stn_ingest_write(sterna_ingest *in, const struct stn_item *item, struct stn_
     result->bytes_stored = 0;
     result->why[0] = '\0';
     int rc = in->failed;
-    if (rc < 0) return stn_fail(err, rc, "%s: an earlier sample failed", in->store->dir);
+    if (rc < 0) return stn_fail(err, rc, "%s: an earlier sample failed", in->store->shown);
     rc = write_item(in, item, result, err);
     if (rc < 0) in->failed = rc;
     return rc;

@@ -51,6 +51,9 @@ int stn_lmdb_writer_remove(struct stn_lmdb_writer *w, const uint8_t id[16], uint
 int stn_lmdb_writer_commit(struct stn_lmdb_writer *w, struct sterna_error *err); /* durable */
 void stn_lmdb_writer_close(struct stn_lmdb_writer **w); /* forgets what is not committed */
 
+/* The same as a table; put() has copied the bytes when it returns. */
+int stn_lmdb_values_open(struct stn_values **out, struct stn_lmdb *db, struct sterna_error *err);
+
 /* The reading side: a pool of threads, each with a short read transaction a chunk of requests. */
 int stn_lmdb_source_open(struct stn_source **out, struct stn_lmdb *db, struct stn_sink *sink,
                          const struct stn_source_options *options, struct sterna_error *err);

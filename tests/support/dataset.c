@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
+#include "embedded.h"
 #include "store.h"
 #include "support/pictures.h"
 
@@ -344,7 +345,7 @@ const char *dataset_surplus(const char *store, unsigned n_per_class) {
     sterna_store *s;
     uint64_t n_values = 0, want = (uint64_t)DATASET_CLASSES * (n_per_class + (n_per_class + 1) / 2);
     if (sterna_store_open(&s, store, NULL, &err) < 0) return wrong("open: %s", err.message);
-    int rc = stn_lmdb_count(s->lmdb, &n_values, &err);
+    int rc = stn_lmdb_count(stn_embedded_lmdb(s), &n_values, &err);
     sterna_store_close(&s);
     if (rc < 0) return wrong("count: %s", err.message);
     if (n_values == want) return NULL;

@@ -9,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "embedded.h"
 #include "store.h"
 #include "support/pictures.h"
 
@@ -135,7 +136,8 @@ int ingested_holds(const struct ingested *g, const char *path, const char *field
     if (stn_uuid5(stn_catalog_dataset_id(g->store->catalog), path, strlen(path), id)) abort();
     while (sterna_store_field(g->store, i, &f) == STERNA_OK && strcmp(f.name, field) != 0) i++;
     if (sterna_store_field(g->store, i, &f) != STERNA_OK) return -1;
-    if (stn_lmdb_header(g->store->lmdb, id, (uint8_t)f.number, &h, NULL) < 0) return -1;
+    if (stn_lmdb_header(stn_embedded_lmdb(g->store), id, (uint8_t)f.number, &h, NULL) < 0)
+        return -1;
     return h.bytes == bytes && h.crc == stn_crc32c(0, data, bytes);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "embedded.h"
 #include "store.h"
 #include "support/ingested.h"
 #include "support/pictures.h"
@@ -342,7 +343,7 @@ static void leave_orphan(const struct ingested *g, const char *path, uint8_t fie
     struct stn_lmdb_writer *w;
     uint8_t id[16];
     assert_ok(stn_uuid5(stn_catalog_dataset_id(g->store->catalog), path, strlen(path), id));
-    assert_ok(stn_lmdb_writer_open(&w, g->store->lmdb, NULL));
+    assert_ok(stn_lmdb_writer_open(&w, stn_embedded_lmdb(g->store), NULL));
     assert_ok(stn_lmdb_writer_put(w, id, field, data, bytes, stn_crc32c(0, data, bytes), NULL));
     assert_ok(stn_lmdb_writer_commit(w, NULL));
     stn_lmdb_writer_close(&w);

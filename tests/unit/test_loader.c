@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "embedded.h"
 #include "slot/pool.h"
 #include "sterna/loader.h"
 #include "store.h"
@@ -60,7 +61,7 @@ static int make_store(void **state) {
     assert_ok(stn_catalog_begin(store->catalog, "test", &run, NULL));
     assert_ok(stn_catalog_declare_field(store->catalog, "image", STERNA_KIND_IMAGE, &image, NULL));
     assert_ok(stn_catalog_declare_field(store->catalog, "note", STERNA_KIND_TEXT, &note, NULL));
-    assert_ok(stn_lmdb_writer_open(&w, store->lmdb, NULL));
+    assert_ok(stn_lmdb_writer_open(&w, stn_embedded_lmdb(store), NULL));
     for (unsigned i = 0; i < N_SAMPLES; i++) add_sample(w, note, i);
     assert_ok(stn_lmdb_writer_commit(w, NULL));
     stn_lmdb_writer_close(&w);

@@ -10,6 +10,7 @@
 #include "support/temporary.h"
 
 #include "base/digest.h"
+#include "embedded.h"
 #include "store.h"
 
 struct box {
@@ -166,7 +167,7 @@ static void test_store_lost_its_half(void **state) {
     sterna_store *s;
     struct stn_lmdb_writer *w;
     OK(open_as(&s, b->store, STERNA_OPEN_CREATE, NULL, &err));
-    OK(stn_lmdb_writer_open(&w, s->lmdb, &err));
+    OK(stn_lmdb_writer_open(&w, stn_embedded_lmdb(s), &err));
     OK(stn_lmdb_writer_put(w, id_one, 0, "abc", 3, 0, &err));
     OK(stn_lmdb_writer_commit(w, &err));
     stn_lmdb_writer_close(&w);
@@ -255,7 +256,7 @@ static int in_child(const struct box *b, sterna_store *s) {
     if (stn_store_source_open(&source, s, NULL, NULL, NULL) != STERNA_EFORKED) return 3;
     sterna_store *own;
     if (sterna_store_open(&own, b->store, NULL, &err) != STERNA_OK) return 4;
-    if (own->lmdb == s->lmdb) return 5;
+    if (stn_embedded_lmdb(own) == stn_embedded_lmdb(s)) return 5;
     if (sterna_store_info(own, &info, &err) != STERNA_OK) return 6;
     sterna_store_close(&own);
     sterna_store_close(&s);
