@@ -21,16 +21,17 @@ struct stn_replication { /* of a keyspace */
     size_t n_factors;
 };
 /* From the value of system_schema.keyspaces.replication, a map<text, text>: "class" by suffix,
- * "3/1" (transient) is 3. EPROTO. */
+ * "3/1" (transient) is 3. What is not understood is UNKNOWN. EPROTO: no map, and UNKNOWN. */
 int stn_replication_parse(struct stn_cql_value map, struct stn_replication *out);
 
 struct stn_ring;
-/* Replicas of each range in ring order, those of all data centres. ENOMEM. */
+/* Replicas of each range in ring order, those of all data centres. ENOMEM; EINVAL for 65,535 nodes. */
 int stn_ring_make(struct stn_ring **out, const struct stn_ring_node *nodes, size_t n_nodes,
                   const struct stn_replication *replication);
 void stn_ring_free(struct stn_ring **ring);
 /* Numbers of the nodes that hold `token`: the first token of the ring that is >= it, wrapping.
- * Borrowed from the ring. Returns how many. */
+ * Borrowed from the ring. Returns how many (with many data centres, or with a strategy that puts
+ * everything everywhere, more than STN_REPLICAS_MAX); 0: not known, or no node has a token. */
 size_t stn_ring_replicas(const struct stn_ring *ring, int64_t token, const uint16_t **nodes);
 
 /* Ranges (after, to] that cover the ring exactly once, at least `pieces` in all, none wrapping
@@ -45,7 +46,8 @@ struct stn_tablet_replica {
     uint8_t host_id[16];
     uint32_t shard;
 };
-/* A payload "tablets-routing-v1": overlapping entries go, this one comes. EPROTO: ignored. */
+/* A payload "tablets-routing-v1": overlapping entries go, this one comes. EPROTO: ignored, as it is
+ * with no replicas or with more than STN_REPLICAS_MAX. */
 int stn_tablets_learn(struct stn_tablets *t, struct stn_cql_value payload, uint64_t now_ns);
 /* Replicas of the token, or 0: not known, or older than ten minutes. Borrowed until the next learn. */
 size_t stn_tablets_find(const struct stn_tablets *t, int64_t token, uint64_t now_ns,
