@@ -1,5 +1,5 @@
-/* What a kind of store does for a store handle: a table of functions, beside the catalogue that every
- * kind has as a local SQLite file. */
+/* What a kind of store does for a store handle: a table of functions, beside the catalogue that
+ * every kind has as a local SQLite file. */
 #ifndef STN_BACKEND_H
 #define STN_BACKEND_H
 
@@ -12,8 +12,8 @@ struct stn_backend_ops {
     /* Opens the reading side. */
     int (*source_open)(struct stn_backend *b, struct stn_source **out, struct stn_sink *sink,
                        const struct stn_source_options *options, struct sterna_error *err);
-    /* Begins a run: *catalog is where its rows go (a run is open in it), *values where its bytes go.
-     * EBUSY; EREADONLY. Both NULL after a failure. */
+    /* Begins a run: *catalog is where its rows go (a run is open in it), *values where its bytes
+     * go. EBUSY; EREADONLY. Both NULL after a failure. */
     int (*run_open)(struct stn_backend *b, const char *source, struct stn_catalog **catalog,
                     struct stn_values **values, struct sterna_error *err);
     /* Makes all values durable, then lists the run: *run is its number, 0 if nothing is new. */
@@ -22,8 +22,8 @@ struct stn_backend_ops {
     /* Ends it; what was not committed is forgotten. Sets both to NULL. */
     void (*run_close)(struct stn_backend *b, struct stn_catalog **catalog,
                       struct stn_values **values);
-    /* Fills the catalogue of a store that lists its samples only when asked for them (another tool's
-     * tables). NULL: it is always filled. */
+    /* Fills the catalogue of a store that lists its samples only when asked for them (another
+     * tool's tables). NULL: it is always filled. */
     int (*list_samples)(struct stn_backend *b, struct sterna_error *err);
     int (*is_read_only)(struct stn_backend *b); /* this user cannot write it */
     void (*close)(struct stn_backend *b);

@@ -1,10 +1,11 @@
 /* A data set in a Cassandra or Scylla cluster: its tables, and what the parts in this folder share.
  *
- *   store.c       the backend of a sterna_store: opens it all     location.c    its URL, taken apart
- *   tables.c      names and DDL                                   names.c       fields and classes
- *   runs.c        a run: published, listed                        sync.c        runs -> local SQLite
- *   foreign.c     other tools' tables, by a mapping
- *   ../source/cql.c         the reading side                      ../source/cql_values.c  the writing side
+ *   store.c       the backend of a sterna_store: opens it all     location.c    its URL, taken
+ * apart tables.c      names and DDL                                   names.c       fields and
+ * classes runs.c        a run: published, listed                        sync.c        runs -> local
+ * SQLite foreign.c     other tools' tables, by a mapping
+ *   ../source/cql.c         the reading side                      ../source/cql_values.c  the
+ * writing side
  */
 #ifndef STN_CASSANDRA_H
 #define STN_CASSANDRA_H
@@ -14,8 +15,8 @@
 #include "net/session.h"
 #include "sterna/store.h"
 
-#define STN_CQL_NAME_MAX 48 /* Cassandra's longest table name */
-#define STN_CHUNK_AT_BYTES ((uint64_t)1 << 20)  /* longer values lie in chunks */
+#define STN_CQL_NAME_MAX 48                    /* Cassandra's longest table name */
+#define STN_CHUNK_AT_BYTES ((uint64_t)1 << 20) /* longer values lie in chunks */
 #define STN_CHUNK_BYTES ((uint64_t)512 << 10)
 
 /* ---- cassandra://[user@]host[:port][,host..]/KEYSPACE/DATASET?option=value ---- */
@@ -44,8 +45,9 @@ struct stn_location {
 int stn_location_parse(struct stn_location *out, const char *url, struct sterna_error *err);
 void stn_location_fini(struct stn_location *l); /* safe twice */
 
-/* The password for l->user, newly looked for: password_file, STERNA_PASSWORD, then `ask` (may be NULL;
- * its answer is kept by the asker). For stn_conn_config.password: ctx is a struct stn_secret. */
+/* The password for l->user, newly looked for: password_file, STERNA_PASSWORD, then `ask` (may be
+ * NULL; its answer is kept by the asker). For stn_conn_config.password: ctx is a struct stn_secret.
+ */
 struct stn_secret {
     const struct stn_location *location;
     int (*ask)(void *ctx, const char *user, const char *host, char *buf, size_t cap,
@@ -59,7 +61,7 @@ int stn_secret_password(void *secret, char *buf, size_t cap, struct sterna_error
 struct stn_cassandra_field {
     uint8_t number;
     enum sterna_kind kind;
-    char name[64];   /* ours */
+    char name[64]; /* ours */
     /* Columns in the data table. `bytes_column` is "" where there is none (a foreign table): then
      * values are never in chunks; `crc_column` likewise: then they come unchecked. */
     char column[64], bytes_column[72], crc_column[72];

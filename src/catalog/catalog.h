@@ -66,6 +66,10 @@ struct stn_row {
 
 int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
                       struct sterna_error *err);
+/* The same for a run that was committed elsewhere: with its number (above all that are listed) and
+ * time, and listed though it may add nothing. */
+int stn_catalog_begin_as(struct stn_catalog *c, const char *source, uint64_t run,
+                         int64_t finished_s, struct sterna_error *err);
 /* Number of the field of that name, declared now if it is new. EMISMATCH: known as another kind. */
 int stn_catalog_declare_field(struct stn_catalog *c, const char *name, enum sterna_kind kind,
                               uint32_t *number, struct sterna_error *err);
@@ -75,6 +79,9 @@ int stn_catalog_declare_column(struct stn_catalog *c, const char *name, struct s
 /* Label of a class, appended if it is new. */
 int stn_catalog_declare_class(struct stn_catalog *c, const char *name, int64_t *label,
                               struct sterna_error *err);
+/* The same for several at once: in the order given. */
+int stn_catalog_declare_classes(struct stn_catalog *c, const char *const *names, size_t n,
+                                int64_t *labels, struct sterna_error *err);
 /* 1 in *found if the sample is listed (in this run too). */
 int stn_catalog_has(struct stn_catalog *c, const uint8_t id[16], int *found,
                     struct sterna_error *err);
@@ -89,6 +96,29 @@ int stn_catalog_update(struct stn_catalog *c, const struct stn_row *row, int new
 /* Commits the run, or (if no sample was added or changed) rolls back and gives *run = 0. */
 int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error *err);
 void stn_catalog_rollback(struct stn_catalog *c); /* no run open: does nothing */
+
+/* Calls `each` for every sample that the open run has added or changed, once, with all its columns
+ * but `id` and `run` (nulls too), valid during the call; belongs: the sample is of this run, else
+ * only columns of an older one were set. Only while names are shared (below): else EINVAL. Stops
+ * when it returns a negative code, and returns that. */
+int stn_catalog_run_rows(struct stn_catalog *c,
+                         int (*each)(void *ctx, const struct stn_row *row, int belongs), void *ctx,
+                         struct sterna_error *err);
+
+/* ---- names that several catalogues share ---- */
+
+/* Where several hosts write one data set, numbers of fields and labels of classes are given by one
+ * place. It is asked for names that the catalogue does not know, and what it says is declared.
+ * Implementers put this struct first in their own. Errors as stn_catalog_declare_*. */
+struct stn_shared_names {
+    int (*claim_field)(struct stn_shared_names *s, const char *name, enum sterna_kind kind,
+                       uint32_t *number, struct sterna_error *err);
+    int (*claim_classes)(struct stn_shared_names *s, const char *const *names, size_t n,
+                         int64_t *labels, struct sterna_error *err);
+    int (*claim_column)(struct stn_shared_names *s, const char *name, struct sterna_error *err);
+};
+/* Before a run begins; borrowed as long as the catalogue is open. NULL: numbers are its own. */
+void stn_catalog_share_names(struct stn_catalog *c, struct stn_shared_names *names);
 
 /* ---- reading rows ---- */
 

@@ -14,7 +14,8 @@ struct stn_catalog {
     uint8_t dataset_id[16];
     /* Held while a run begins, which may wait for readers: never wait for it with a snapshot. */
     pthread_mutex_t run_mutex;
-    struct stn_run *run; /* being written, or NULL */
+    struct stn_run *run;            /* being written, or NULL */
+    struct stn_shared_names *names; /* who numbers fields and classes; NULL: this catalogue */
     pthread_mutex_t fields_mutex;
     struct sterna_field *fields;
     size_t n_fields, fields_cap;

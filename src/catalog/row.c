@@ -272,6 +272,7 @@ static int update_row(struct stn_run *run, const struct stn_row *row, int moves,
         if (result != SQLITE_OK) return fail_too_long(run, &row->cells[i], result, err);
     }
     rc = stn_sql_run(&run->sql, run->update, err);
+    if (rc == STERNA_OK && run->first_rowid >= 0) rc = stn_run_touch(run, row->id, err);
     if (rc < 0) return rc;
     note_row(run, row, more_bytes);
     run->n_changed++;

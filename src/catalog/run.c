@@ -27,6 +27,7 @@ static void run_close(struct stn_run *run) {
     sqlite3_finalize(run->has);
     sqlite3_finalize(run->class_find);
     sqlite3_finalize(run->class_add);
+    sqlite3_finalize(run->touch);
     stn_sql_close(&run->sql);
     stn_schema_fini(&run->schema);
     free(run->source);
@@ -76,12 +77,18 @@ static int run_open(struct stn_run *run, struct stn_catalog *c, const char *sour
     if (rc < 0) return rc;
     if (memcmp(run->schema.dataset_id, c->dataset_id, 16) != 0)
         return stn_fail(err, STERNA_EMISMATCH, "%s: was replaced by another data set's", c->path);
-    run->number = run->schema.last_run + 1;
-    return stn_catalog_learn(c, &run->schema, err);
+    if (run->is_given && run->number <= run->schema.last_run)
+        return stn_fail(err, STERNA_EINVAL, "%s: run %llu is listed already", c->path,
+                        (unsigned long long)run->number);
+    if (!run->is_given) run->number = run->schema.last_run + 1;
+    run->first_rowid = -1;
+    if (c->names) rc = stn_run_note_rows(run, err);
+    return rc == STERNA_OK ? stn_catalog_learn(c, &run->schema, err) : rc;
 }
 
-int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
-                      struct sterna_error *err) {
+/* *run: the number of a given run, else 0, and then what it is. */
+static int begin(struct stn_catalog *c, const char *source, uint64_t *run, int64_t finished_s,
+                 struct sterna_error *err) {
     if (c->mode != STN_CATALOG_WRITE)
         return stn_fail(err, STERNA_EREADONLY, "%s: opened for reading only", c->path);
     pthread_mutex_lock(&c->run_mutex);
@@ -91,8 +98,12 @@ int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
         rc = stn_fail(err, STERNA_EBUSY, "%s: this process is writing to it already", c->path);
     else if (!(r = calloc(1, sizeof *r)))
         rc = stn_fail_memory(err, c->path);
-    else
+    if (r) {
+        r->is_given = *run > 0;
+        r->number = *run;
+        r->finished_s = finished_s;
         rc = run_open(r, c, source, err);
+    }
     if (rc < 0) {
         run_close(r);
     } else {
@@ -101,6 +112,21 @@ int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
     }
     pthread_mutex_unlock(&c->run_mutex);
     return rc;
+}
+
+int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
+                      struct sterna_error *err) {
+    *run = 0;
+    return begin(c, source, run, 0, err);
+}
+
+int stn_catalog_begin_as(struct stn_catalog *c, const char *source, uint64_t run,
+                         int64_t finished_s, struct sterna_error *err) {
+    return begin(c, source, &run, finished_s, err);
+}
+
+void stn_catalog_share_names(struct stn_catalog *c, struct stn_shared_names *names) {
+    c->names = names;
 }
 
 static void end_run(struct stn_catalog *c) {
@@ -134,7 +160,7 @@ static int record_run(struct stn_run *run, struct sterna_error *err) {
         sqlite3_bind_int64(add, 1, (sqlite3_int64)run->number);
         sqlite3_bind_int64(add, 2, (sqlite3_int64)run->n_added);
         stn_sql_bind_text(add, 3, run->source);
-        sqlite3_bind_int64(add, 4, (sqlite3_int64)time(NULL));
+        sqlite3_bind_int64(add, 4, run->is_given ? run->finished_s : (sqlite3_int64)time(NULL));
         rc = stn_sql_run(s, add, err);
     }
     sqlite3_finalize(add);
@@ -164,7 +190,7 @@ int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error
     pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
     struct stn_run *r = c->run;
-    if (rc == STERNA_OK && r->n_added + r->n_changed > 0) {
+    if (rc == STERNA_OK && (r->n_added + r->n_changed > 0 || r->is_given)) {
         rc = record_run(r, err);
         if (rc == STERNA_OK) rc = record_totals(r, err);
         if (rc == STERNA_OK) rc = stn_sql_exec(&r->sql, "COMMIT", err);
@@ -180,16 +206,20 @@ int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error
 
 /* ---- declarations ---- */
 
-static int declare_field(struct stn_run *run, const char *name, enum sterna_kind kind,
-                         uint32_t *number, struct sterna_error *err) {
+static int add_field(struct stn_run *run, struct stn_shared_names *names, const char *name,
+                     enum sterna_kind kind, uint32_t *number, struct sterna_error *err) {
+    int rc = stn_schema_check_field_name(name, err); /* before others hear of it */
+    *number = stn_schema_next_field(&run->schema);
+    if (rc == STERNA_OK && names) rc = names->claim_field(names, name, kind, number, err);
+    if (rc < 0) return rc;
+    forget_statements(run);
+    return stn_schema_add_field(&run->schema, &run->sql, name, kind, *number, err);
+}
+
+static int declare_field(struct stn_run *run, struct stn_shared_names *names, const char *name,
+                         enum sterna_kind kind, uint32_t *number, struct sterna_error *err) {
     long known = stn_schema_field(&run->schema, name);
-    if (known < 0) {
-        forget_statements(run);
-        int rc = stn_schema_add_field(&run->schema, &run->sql, name, kind, err);
-        if (rc < 0) return rc;
-        *number = run->schema.fields[run->schema.n_fields - 1].number;
-        return STERNA_OK;
-    }
+    if (known < 0) return add_field(run, names, name, kind, number, err);
     const struct stn_schema_field *field = &run->schema.fields[known];
     if (strcmp(field->name, name) != 0)
         return stn_fail(err, STERNA_EINVAL, "field '%s' is there already, written '%s'", name,
@@ -205,14 +235,18 @@ int stn_catalog_declare_field(struct stn_catalog *c, const char *name, enum ster
                               uint32_t *number, struct sterna_error *err) {
     pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
-    if (rc == STERNA_OK) rc = declare_field(c->run, name, kind, number, err);
+    if (rc == STERNA_OK) rc = declare_field(c->run, c->names, name, kind, number, err);
     pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
-static int declare_column(struct stn_run *run, const char *name, struct sterna_error *err) {
+static int declare_column(struct stn_run *run, struct stn_shared_names *names, const char *name,
+                          struct sterna_error *err) {
     long known = stn_schema_column(&run->schema, name);
     if (known < 0) {
+        int rc = stn_schema_check_column_name(name, err);
+        if (rc == STERNA_OK && names) rc = names->claim_column(names, name, err);
+        if (rc < 0) return rc;
         forget_statements(run);
         return stn_schema_add_column(&run->schema, &run->sql, name, err);
     }
@@ -228,41 +262,91 @@ static int declare_column(struct stn_run *run, const char *name, struct sterna_e
 int stn_catalog_declare_column(struct stn_catalog *c, const char *name, struct sterna_error *err) {
     pthread_mutex_lock(&c->run_mutex);
     int rc = stn_run_check(c, err);
-    if (rc == STERNA_OK) rc = declare_column(c->run, name, err);
+    if (rc == STERNA_OK) rc = declare_column(c->run, c->names, name, err);
     pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
-static int declare_class(struct stn_run *run, const char *name, int64_t *label,
-                         struct sterna_error *err) {
+/* 1 and its label, 0: not known; or an error. */
+static int find_class(struct stn_run *run, const char *name, int64_t *label,
+                      struct sterna_error *err) {
     const struct stn_sql *s = &run->sql;
     int rc = STERNA_OK;
     if (!run->class_find)
         rc = stn_sql_prepare(s, &run->class_find, "SELECT label FROM class WHERE name = ?1", err);
-    if (rc == STERNA_OK && !run->class_add)
-        rc = stn_sql_prepare(s, &run->class_add,
-                             "INSERT INTO class SELECT coalesce(max(label) + 1, 0), ?1 FROM class",
-                             err);
     if (rc < 0) return rc;
     stn_sql_bind_text(run->class_find, 1, name);
     rc = stn_sql_step(s, run->class_find, err);
     if (rc > 0) {
         *label = sqlite3_column_int64(run->class_find, 0);
         sqlite3_reset(run->class_find);
-        return STERNA_OK;
     }
+    return rc;
+}
+
+/* With the label given, or (NULL) the next one. */
+static int add_class(struct stn_run *run, const char *name, const int64_t *label,
+                     struct sterna_error *err) {
+    const struct stn_sql *s = &run->sql;
+    int rc = STERNA_OK;
+    if (!run->class_add)
+        rc = stn_sql_prepare(s, &run->class_add,
+                             "INSERT INTO class SELECT coalesce(?2, max(label) + 1, 0), ?1"
+                             " FROM class",
+                             err);
     if (rc < 0) return rc;
     stn_sql_bind_text(run->class_add, 1, name);
-    rc = stn_sql_run(s, run->class_add, err);
-    *label = sqlite3_last_insert_rowid(s->db);
+    if (label)
+        sqlite3_bind_int64(run->class_add, 2, *label);
+    else
+        sqlite3_bind_null(run->class_add, 2);
+    return stn_sql_run(s, run->class_add, err);
+}
+
+/* The names that the catalogue does not know are asked for together. */
+static int claim_classes(struct stn_run *run, struct stn_shared_names *names,
+                         const char *const *all, size_t n, struct sterna_error *err) {
+    const char **unknown = stn_array(n, sizeof *unknown);
+    int64_t *labels = stn_array(n, sizeof *labels), label;
+    size_t n_unknown = 0;
+    int rc = unknown && labels ? STERNA_OK : stn_fail_memory(err, "the names of classes");
+    for (size_t i = 0; i < n && rc == STERNA_OK; i++) {
+        rc = find_class(run, all[i], &label, err);
+        if (rc == 0) unknown[n_unknown++] = all[i];
+        if (rc > 0) rc = STERNA_OK;
+    }
+    if (rc == STERNA_OK && n_unknown > 0)
+        rc = names->claim_classes(names, unknown, n_unknown, labels, err);
+    for (size_t i = 0; i < n_unknown && rc == STERNA_OK; i++) {
+        rc = find_class(run, unknown[i], &label, err); /* it may stand twice in the list */
+        rc = rc == 0 ? add_class(run, unknown[i], &labels[i], err) : STN_MIN(rc, 0);
+    }
+    free(unknown);
+    free(labels);
+    return rc;
+}
+
+static int declare_class(struct stn_run *run, const char *name, int64_t *label,
+                         struct sterna_error *err) {
+    int rc = find_class(run, name, label, err);
+    if (rc != 0) return STN_MIN(rc, 0);
+    rc = add_class(run, name, NULL, err);
+    *label = sqlite3_last_insert_rowid(run->sql.db);
+    return rc;
+}
+
+int stn_catalog_declare_classes(struct stn_catalog *c, const char *const *names, size_t n,
+                                int64_t *labels, struct sterna_error *err) {
+    pthread_mutex_lock(&c->run_mutex);
+    int rc = stn_run_check(c, err);
+    if (rc == STERNA_OK && c->names && n > 0) rc = claim_classes(c->run, c->names, names, n, err);
+    for (size_t i = 0; i < n && rc == STERNA_OK; i++)
+        rc = declare_class(c->run, names[i], &labels[i], err);
+    pthread_mutex_unlock(&c->run_mutex);
     return rc;
 }
 
 int stn_catalog_declare_class(struct stn_catalog *c, const char *name, int64_t *label,
                               struct sterna_error *err) {
-    pthread_mutex_lock(&c->run_mutex);
-    int rc = stn_run_check(c, err);
-    if (rc == STERNA_OK) rc = declare_class(c->run, name, label, err);
-    pthread_mutex_unlock(&c->run_mutex);
-    return rc;
+    return stn_catalog_declare_classes(c, &name, 1, label, err);
 }

@@ -122,7 +122,10 @@ static int add_field(struct stn_schema *schema, const char *name, enum sterna_ki
     int rc = stn_grow((void **)&schema->fields, &schema->fields_cap, schema->n_fields + 1,
                       sizeof *schema->fields);
     if (rc < 0) return rc;
-    struct stn_schema_field *f = &schema->fields[schema->n_fields++];
+    size_t at = schema->n_fields++;
+    for (; at > 0 && schema->fields[at - 1].number > number; at--)
+        schema->fields[at] = schema->fields[at - 1];
+    struct stn_schema_field *f = &schema->fields[at];
     *f = (struct stn_schema_field){.kind = kind, .number = number};
     snprintf(f->name, sizeof f->name, "%s", name);
     return STERNA_OK;
@@ -261,16 +264,23 @@ static int alter_table(const struct stn_sql *s, const char *name, const char *ty
     return rc;
 }
 
+int stn_schema_check_field_name(const char *name, struct sterna_error *err) {
+    return check_name(name, STN_FIELD_NAME_MAX, "field", err);
+}
+
+uint32_t stn_schema_next_field(const struct stn_schema *schema) {
+    return schema->n_fields ? schema->fields[schema->n_fields - 1].number + 1 : 0;
+}
+
 int stn_schema_add_field(struct stn_schema *schema, const struct stn_sql *s, const char *name,
-                         enum sterna_kind kind, struct sterna_error *err) {
-    int rc = check_name(name, STN_FIELD_NAME_MAX, "field", err);
+                         enum sterna_kind kind, uint32_t number, struct sterna_error *err) {
+    int rc = stn_schema_check_field_name(name, err);
     if (rc < 0) return rc;
     char column[STN_COLUMN_NAME_MAX + 1];
     snprintf(column, sizeof column, "%s_bytes", name);
     if (stn_schema_column(schema, column) >= 0)
         return stn_fail(err, STERNA_EINVAL, "field '%s' needs a column '%s', but there is one",
                         name, column);
-    uint32_t number = schema->n_fields ? schema->fields[schema->n_fields - 1].number + 1 : 0;
     if (number > STN_FIELD_NUMBER_MAX)
         return stn_fail(err, STERNA_EINVAL, "%s: no room for field '%s': a store has at most %d",
                         s->path, name, STN_FIELD_NUMBER_MAX + 1);
@@ -286,14 +296,19 @@ int stn_schema_add_field(struct stn_schema *schema, const struct stn_sql *s, con
     return rc < 0 ? stn_fail_memory(err, s->path) : STERNA_OK;
 }
 
-int stn_schema_add_column(struct stn_schema *schema, const struct stn_sql *s, const char *name,
-                          struct sterna_error *err) {
+int stn_schema_check_column_name(const char *name, struct sterna_error *err) {
     static const char *const reserved[] = {"rowid", "oid", "_rowid_"}; /* SQLite's own */
     int rc = check_name(name, STN_COLUMN_NAME_MAX, "column", err);
-    if (rc < 0) return rc;
-    for (size_t i = 0; i < STN_COUNT(reserved); i++)
+    for (size_t i = 0; i < STN_COUNT(reserved) && rc == STERNA_OK; i++)
         if (strcasecmp(reserved[i], name) == 0)
-            return stn_fail(err, STERNA_EINVAL, "column name '%s' is reserved", name);
+            rc = stn_fail(err, STERNA_EINVAL, "column name '%s' is reserved", name);
+    return rc;
+}
+
+int stn_schema_add_column(struct stn_schema *schema, const struct stn_sql *s, const char *name,
+                          struct sterna_error *err) {
+    int rc = stn_schema_check_column_name(name, err);
+    if (rc < 0) return rc;
     rc = alter_table(s, name, "", err);
     if (rc < 0) return rc;
     char *text = sqlite3_mprintf("INSERT INTO user_column (name, types) VALUES (%Q, 0)", name);

@@ -54,9 +54,13 @@ void stn_schema_fini(struct stn_schema *schema); /* safe twice */
 long stn_schema_column(const struct stn_schema *schema, const char *name);
 long stn_schema_field(const struct stn_schema *schema, const char *name); /* likewise */
 
-/* Appends to the list and to the tables. The caller has looked whether there is one already. */
+/* Adds to the list and to the tables. The caller has looked whether there is one already. */
 int stn_schema_add_field(struct stn_schema *schema, const struct stn_sql *s, const char *name,
-                         enum sterna_kind kind, struct sterna_error *err);
+                         enum sterna_kind kind, uint32_t number, struct sterna_error *err);
+uint32_t stn_schema_next_field(const struct stn_schema *schema); /* the number of a new one */
+/* EINVAL for a name that no field or column can have. */
+int stn_schema_check_field_name(const char *name, struct sterna_error *err);
+int stn_schema_check_column_name(const char *name, struct sterna_error *err);
 int stn_schema_add_column(struct stn_schema *schema, const struct stn_sql *s, const char *name,
                           struct sterna_error *err);
 

@@ -18,7 +18,7 @@ int stn_address_from_ip(struct stn_address *out, const uint8_t *ip, size_t ip_by
 uint16_t stn_address_port(const struct stn_address *a);
 void stn_address_set_port(struct stn_address *a, uint16_t port);
 int stn_address_equals(const struct stn_address *a, const struct stn_address *b); /* port too */
-int stn_address_is_any(const struct stn_address *a);                            /* 0.0.0.0, :: */
+int stn_address_is_any(const struct stn_address *a);                              /* 0.0.0.0, :: */
 const char *stn_address_text(const struct stn_address *a, char *buf); /* "ip:port", "[ip6]:port" */
 
 /* All addresses of a host name (or of an address in text, [ ] around IPv6 allowed). Blocks.

@@ -21,8 +21,8 @@ struct stn_call_ops {
     int (*row)(struct stn_call *call, const struct stn_cql_value *small);
     int (*blob)(struct stn_call *call, uint32_t i, uint32_t bytes, uint8_t **to);
     /* The answer is there, and the call no longer the connection's:
-     *   OK            `head` and `body`: a RESULT, body at the first value of its rows (valid during
-     *                 the call); head is NULL for a row taken apart, or an answer that is no RESULT
+     *   OK            `head` and `body`: a RESULT, body at the first value of its rows (valid
+     * during the call); head is NULL for a row taken apart, or an answer that is no RESULT
      *   ENOTFOUND     a row was expected, there is none
      *   EPROTO, ...   what row() or blob() said
      *   STERNA_EIO    `failure` is the server's ERROR
@@ -48,8 +48,8 @@ struct stn_conn_config { /* shared by a cluster's connections; outlives them */
      * for each connection. OK, or a code with a message. */
     int (*password)(void *ctx, char *buf, size_t cap, struct sterna_error *err);
     void *password_ctx;
-    struct stn_tls *tls; /* NULL: plain */
-    const char *host;    /* whose certificate is expected; NULL: the address */
+    struct stn_tls *tls;         /* NULL: plain */
+    const char *host;            /* whose certificate is expected; NULL: the address */
     uint64_t connect_timeout_ns; /* to READY */
     uint64_t idle_ns;            /* of silence, before a heartbeat */
     uint64_t progress_floor_ns;  /* no byte for so long (or 8 round trips), with calls out: dead */
@@ -84,7 +84,8 @@ int stn_conn_open(struct stn_conn **out, struct stn_poll *poll, const struct stn
                   uint16_t source_port, const struct stn_conn_config *config,
                   const struct stn_conn_ops *ops, void *ctx, uint64_t now_ns,
                   struct sterna_error *err);
-/* Frees it; all its calls get done(EUNREACHABLE, "closed"). NULL is fine. closed() is not called. */
+/* Frees it; all its calls get done(EUNREACHABLE, "closed"). NULL is fine. closed() is not called.
+ */
 void stn_conn_close(struct stn_conn **conn);
 /* Ends it as if it had been lost: calls get done(), then closed() is called. */
 void stn_conn_abort(struct stn_conn *conn, int code, const char *why);

@@ -1,6 +1,6 @@
-/* Who holds a token: the ring of one keyspace, computed from nodes, their tokens and the replication;
- * and Scylla's tablets, which replace the ring where the server told of them. Pure: no socket, no
- * clock but times given. */
+/* Who holds a token: the ring of one keyspace, computed from nodes, their tokens and the
+ * replication; and Scylla's tablets, which replace the ring where the server told of them. Pure: no
+ * socket, no clock but times given. */
 #ifndef STN_RING_H
 #define STN_RING_H
 
@@ -8,16 +8,24 @@
 
 #define STN_REPLICAS_MAX 16
 
-struct stn_ring_node { /* as the caller numbers its nodes: 0, 1, 2 ... */
+struct stn_ring_node {     /* as the caller numbers its nodes: 0, 1, 2 ... */
     const char *dc, *rack; /* borrowed during stn_ring_make() */
     const int64_t *tokens;
     size_t n_tokens;
 };
 
 struct stn_replication { /* of a keyspace */
-    enum { STN_REPLICATION_SIMPLE, STN_REPLICATION_TOPOLOGY, STN_REPLICATION_EVERYWHERE,
-           STN_REPLICATION_LOCAL, STN_REPLICATION_UNKNOWN } kind;
-    struct { char dc[64]; unsigned n; } factors[32]; /* SIMPLE: one, without a dc */
+    enum {
+        STN_REPLICATION_SIMPLE,
+        STN_REPLICATION_TOPOLOGY,
+        STN_REPLICATION_EVERYWHERE,
+        STN_REPLICATION_LOCAL,
+        STN_REPLICATION_UNKNOWN
+    } kind;
+    struct {
+        char dc[64];
+        unsigned n;
+    } factors[32]; /* SIMPLE: one, without a dc */
     size_t n_factors;
 };
 /* From the value of system_schema.keyspaces.replication, a map<text, text>: "class" by suffix,
@@ -49,7 +57,8 @@ struct stn_tablet_replica {
 /* A payload "tablets-routing-v1": overlapping entries go, this one comes. EPROTO: ignored, as it is
  * with no replicas or with more than STN_REPLICAS_MAX. */
 int stn_tablets_learn(struct stn_tablets *t, struct stn_cql_value payload, uint64_t now_ns);
-/* Replicas of the token, or 0: not known, or older than ten minutes. Borrowed until the next learn. */
+/* Replicas of the token, or 0: not known, or older than ten minutes. Borrowed until the next learn.
+ */
 size_t stn_tablets_find(const struct stn_tablets *t, int64_t token, uint64_t now_ns,
                         const struct stn_tablet_replica **replicas);
 void stn_tablets_clear(struct stn_tablets *t); /* after a change of topology */

@@ -1,12 +1,13 @@
-/* A cluster, as all above see it: statements that prepare themselves, and calls that find a replica.
+/* A cluster, as all above see it: statements that prepare themselves, and calls that find a
+ * replica.
  *
  * One thread owns all connections. A call is submitted from any thread, goes to a replica of its
  * token with room in its window, is tried elsewhere as cql.md 1.8 says, and is given done() exactly
- * once on the loop thread; what is on its way to an answer belongs to the session. While no node can
- * be reached calls wait, up to outage_timeout_ms, with a log line now and then.
+ * once on the loop thread; what is on its way to an answer belongs to the session. While no node
+ * can be reached calls wait, up to outage_timeout_ms, with a log line now and then.
  *
- *   session.c    the loop, queues, and this interface      node.c     connections of one node, window
- *   route.c      which node for a token                     control.c  the control connection
+ *   session.c    the loop, queues, and this interface      node.c     connections of one node,
+ * window route.c      which node for a token                     control.c  the control connection
  *   statement.c  texts, prepared on each node when needed */
 #ifndef STN_SESSION_H
 #define STN_SESSION_H
@@ -26,17 +27,17 @@ struct stn_translation { /* an address that servers tell -> the one to use */
     struct stn_address from, to;
 };
 
-struct stn_session_options { /* strings are copied */
+struct stn_session_options {      /* strings are copied */
     const struct stn_host *hosts; /* contact points */
     size_t n_hosts;
-    const char *keyspace; /* whose replication the ring follows; NULL or one that does not exist yet:
-                             any node will do */
+    const char *keyspace; /* whose replication the ring follows; NULL or one that does not exist
+                             yet: any node will do */
     const char *user;     /* NULL: none */
     int (*password)(void *ctx, char *buf, size_t cap, struct sterna_error *err); /* see conn.h */
-    void *password_ctx;   /* must live as long as the session */
+    void *password_ctx;                /* must live as long as the session */
     const struct stn_tls_options *tls; /* NULL: plain */
-    const char *dc;       /* local data centre; NULL: the contact node's */
-    unsigned connections; /* a node and lane; 0: chosen */
+    const char *dc;                    /* local data centre; NULL: the contact node's */
+    unsigned connections;              /* a node and lane; 0: chosen */
     unsigned connect_timeout_ms, outage_timeout_ms, request_timeout_ms; /* 0: 10 s, 480 s, 10 s */
     const struct stn_translation *translations;
     size_t n_translations;
@@ -62,8 +63,8 @@ struct stn_statement_info {
     size_t n_key; /* of the partition key among params; 0: not known, any node will do */
 };
 /* Prepares on one node now, so that types are known and a mistake is found; on the others when they
- * are first used. Fully qualified table names only. The session owns it; the same text gives the same
- * statement. Blocks. STERNA_EINVAL: the server's text (syntax, unknown table: ENOTFOUND). */
+ * are first used. Fully qualified table names only. The session owns it; the same text gives the
+ * same statement. Blocks. STERNA_EINVAL: the server's text (syntax, unknown table: ENOTFOUND). */
 int stn_session_prepare(struct stn_session *session, const char *text, struct stn_statement **out,
                         struct sterna_error *err);
 void stn_statement_info(const struct stn_statement *statement, struct stn_statement_info *out);
@@ -76,7 +77,7 @@ enum stn_lane { /* kept apart, so that a full one does not delay the others */
                 STN_LANE_COUNT
 };
 
-struct stn_query_answer { /* valid during done() */
+struct stn_query_answer {                   /* valid during done() */
     const struct stn_cql_result_head *head; /* of a gathered RESULT; NULL for a row taken apart */
     struct stn_cursor values;               /* head->n_rows * head->rows.n_columns [value]s */
     struct stn_cql_value paging_state;      /* data NULL: no more pages */
@@ -90,16 +91,17 @@ struct stn_query_call_ops {
      * connection they are called again from row() on, for another node's answer. */
     int (*row)(struct stn_query_call *q, const struct stn_cql_value *small);
     int (*blob)(struct stn_query_call *q, uint32_t i, uint32_t bytes, uint8_t **to);
-    /* OK; ENOTFOUND: no row for ops->row; EINVAL, EREFUSED (unauthorized): final at the server; EUNREACHABLE: no replica for outage_timeout; ETIMEOUT, EBUSY (overloaded to the
-     * end), EIO: the replicas' last error, after all tries; EPROTO, EBUDGET, ECANCELED ...: what row()
-     * or blob() said (EPROTO after tries on other nodes). */
+    /* OK; ENOTFOUND: no row for ops->row; EINVAL, EREFUSED (unauthorized): final at the server;
+     * EUNREACHABLE: no replica for outage_timeout; ETIMEOUT, EBUSY (overloaded to the end), EIO:
+     * the replicas' last error, after all tries; EPROTO, EBUDGET, ECANCELED ...: what row() or
+     * blob() said (EPROTO after tries on other nodes). */
     void (*done)(struct stn_query_call *q, int code, const struct stn_query_answer *answer);
 };
 
 struct stn_query_call { /* embedded in its maker's record, kept until done() or abandon() */
     const struct stn_query_call_ops *ops;
-    struct stn_statement *statement; /* or NULL, and: */
-    const char *text;                /* a QUERY, on any node; borrowed until done */
+    struct stn_statement *statement;    /* or NULL, and: */
+    const char *text;                   /* a QUERY, on any node; borrowed until done */
     const struct stn_cql_value *values; /* borrowed until done, with what they point to */
     size_t n_values;
     enum stn_lane lane;
@@ -110,9 +112,9 @@ struct stn_query_call { /* embedded in its maker's record, kept until done() or 
     struct stn_cql_value paging_state; /* borrowed until done */
     int64_t timestamp_us;              /* writes: set by the maker, once */
     struct stn_row_shape shape;        /* with ops->row */
-    uint64_t weight_bytes;             /* what it counts for in the window: the larger of request and
-                                          expected answer */
-    const void *group;                 /* for abandon() */
+    uint64_t weight_bytes; /* what it counts for in the window: the larger of request and
+                              expected answer */
+    const void *group;     /* for abandon() */
 
     /* the session's */
     struct stn_call call;
@@ -147,8 +149,8 @@ int stn_session_query(struct stn_session *session, struct stn_query_call *q, str
                       struct sterna_error *err);
 void stn_rows_free(struct stn_rows *rows);
 
-/* After DDL: until all nodes that are up have one schema version; ETIMEOUT after 30 s. Afterwards the
- * keyspace's replication is read anew. */
+/* After DDL: until all nodes that are up have one schema version; ETIMEOUT after 30 s. Afterwards
+ * the keyspace's replication is read anew. */
 int stn_session_await_schema(struct stn_session *session, struct sterna_error *err);
 
 struct stn_session_info {

@@ -10,8 +10,8 @@
 struct stn_tls; /* any thread, once open */
 
 struct stn_tls_options {
-    int verify;           /* the chain, and the name or address */
-    const char *ca_file;  /* PEM; NULL: the system's */
+    int verify;                       /* the chain, and the name or address */
+    const char *ca_file;              /* PEM; NULL: the system's */
     const char *cert_file, *key_file; /* of ours; both or none */
 };
 /* Names the file that is wrong. EINVAL, ENOTFOUND, EIO, ENOMEM. */
@@ -25,8 +25,9 @@ int stn_tls_session_open(struct stn_tls_session **out, struct stn_tls *tls, int 
                          const char *name, struct sterna_error *err);
 void stn_tls_session_close(struct stn_tls_session **s);
 
-/* OK: done; AGAIN with *events (STN_POLL_*) to wait for; else a code and a message that tells a wrong
- * CA, an expired certificate, a wrong name, a plain server, a missing client certificate apart. */
+/* OK: done; AGAIN with *events (STN_POLL_*) to wait for; else a code and a message that tells a
+ * wrong CA, an expired certificate, a wrong name, a plain server, a missing client certificate
+ * apart. */
 int stn_tls_handshake(struct stn_tls_session *s, int *events, struct sterna_error *err);
 /* As recv and send: bytes; 0: end (of recv); AGAIN is -1 with errno EAGAIN and *events; other
  * failures -1 with errno (EPROTO for TLS's own) and err filled. */

@@ -14,13 +14,14 @@ struct stn_value_header {
 
 struct stn_values;
 struct stn_values_ops {
-    /* The sample will be looked up by find() soon: a store that is far away asks now. May be NULL. */
+    /* The sample will be looked up by find() soon: a store that is far away asks now. May be NULL.
+     */
     void (*expect)(struct stn_values *v, const uint8_t id[16]);
     /* Header of what is stored now, this run's own puts included; ENOTFOUND. */
     int (*find)(struct stn_values *v, const uint8_t id[16], uint8_t field,
                 struct stn_value_header *out, struct sterna_error *err);
-    /* Stores (or replaces); `data` is the caller's again on return. EIO with ENOSPC in err when a disk
-     * is full; EINVAL for a value that the store cannot hold. */
+    /* Stores (or replaces); `data` is the caller's again on return. EIO with ENOSPC in err when a
+     * disk is full; EINVAL for a value that the store cannot hold. */
     int (*put)(struct stn_values *v, const uint8_t id[16], uint8_t field, const void *data,
                size_t bytes, uint32_t crc, struct sterna_error *err);
     int (*remove)(struct stn_values *v, const uint8_t id[16], uint8_t field,
