@@ -369,9 +369,10 @@ static int declare(struct folder *f) {
             rc = declare_column(f, i);
     f->labels = stn_array(f->layout.n_classes, sizeof *f->labels);
     if (rc == STERNA_OK && !f->labels) rc = stn_fail_memory(f->err, "classes");
-    for (size_t i = 0; i < f->layout.n_classes && rc == STERNA_OK; i++)
-        rc = stn_catalog_declare_class(f->ingest->catalog, f->layout.classes[i], &f->labels[i],
-                                       f->err);
+    if (rc == STERNA_OK)
+        rc = stn_catalog_declare_classes(f->ingest->catalog,
+                                         (const char *const *)f->layout.classes,
+                                         f->layout.n_classes, f->labels, f->err);
     return rc;
 }
 
