@@ -6,8 +6,10 @@ all: ## build the library, the command and the tests into build/
 	@tools/build $(BUILD)
 demo: ## install what is missing, build, get photographs, ingest, read two epochs [IMAGES=/path]
 	@tools/demo $(if $(IMAGES),"$(IMAGES)")
-check: ## install what is missing, build and run all tests, also with ASan+UBSan and TSan
+check: ## install what is missing, build and run all tests, also with ASan+UBSan and TSan [CHECK_LIVE=0]
 	@tools/check
+live: ## run only the tests against a real Cassandra
+	@tools/check live
 asan: ## build and run the tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/check asan
 tsan: ## build and run the tests with ThreadSanitizer
@@ -25,10 +27,10 @@ format: ## give the source the house format
 install: all ## install into PREFIX (/usr/local), below DESTDIR if that is set
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 setup: ## only install what building, testing and the demo need
-	@tools/setup build test demo
+	@tools/setup build test live demo
 clean: ## remove what was built (build/ and its sanitizer siblings, with the demo's store)
 	@rm -rf $(BUILD) build-asan build-tsan build-fuzz
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-.PHONY: all demo check asan tsan fault fuzz bench lint format install setup clean help
+.PHONY: all demo check live asan tsan fault fuzz bench lint format install setup clean help

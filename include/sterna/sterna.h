@@ -6,7 +6,6 @@
 #include "sterna/error.h"
 #include "sterna/ingest.h"
 #include "sterna/loader.h"
-#include "sterna/log.h"
 #include "sterna/selection.h"
 #include "sterna/state.h"
 #include "sterna/store.h"
