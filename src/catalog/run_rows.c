@@ -7,8 +7,8 @@
 
 int stn_run_note_rows(struct stn_run *run, struct sterna_error *err) {
     sqlite3_stmt *last = NULL;
-    int rc = stn_sql_exec(&run->sql, "CREATE TEMP TABLE touched (id BLOB PRIMARY KEY) WITHOUT ROWID",
-                          err);
+    int rc = stn_sql_exec(&run->sql,
+                          "CREATE TEMP TABLE touched (id BLOB PRIMARY KEY) WITHOUT ROWID", err);
     /* Nothing is ever deleted, so that SQLite gives rising numbers to new rows. */
     if (rc == STERNA_OK)
         rc = stn_sql_prepare(&run->sql, &last, "SELECT coalesce(max(rowid), 0) FROM sample", err);

@@ -370,8 +370,7 @@ static int declare(struct folder *f) {
     f->labels = stn_array(f->layout.n_classes, sizeof *f->labels);
     if (rc == STERNA_OK && !f->labels) rc = stn_fail_memory(f->err, "classes");
     if (rc == STERNA_OK)
-        rc = stn_catalog_declare_classes(f->ingest->catalog,
-                                         (const char *const *)f->layout.classes,
+        rc = stn_catalog_declare_classes(f->ingest->catalog, (const char *const *)f->layout.classes,
                                          f->layout.n_classes, f->labels, f->err);
     return rc;
 }

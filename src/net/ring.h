@@ -33,7 +33,8 @@ struct stn_replication { /* of a keyspace */
 int stn_replication_parse(struct stn_cql_value map, struct stn_replication *out);
 
 struct stn_ring;
-/* Replicas of each range in ring order, those of all data centres. ENOMEM; EINVAL for 65,535 nodes. */
+/* Replicas of each range in ring order, those of all data centres. ENOMEM; EINVAL for 65,535 nodes.
+ */
 int stn_ring_make(struct stn_ring **out, const struct stn_ring_node *nodes, size_t n_nodes,
                   const struct stn_replication *replication);
 void stn_ring_free(struct stn_ring **ring);

@@ -163,8 +163,7 @@ static void test_a_place_that_fails_declares_nothing(void **state) {
     assert_int_equal(stn_catalog_declare_field(f->c, "mask", STERNA_KIND_MASK, &number, &f->err),
                      STERNA_EUNREACHABLE);
     assert_string_equal(f->err.message, "nobody numbers mask");
-    assert_int_equal(stn_catalog_declare_classes(f->c, name, 1, &label, NULL),
-                     STERNA_EUNREACHABLE);
+    assert_int_equal(stn_catalog_declare_classes(f->c, name, 1, &label, NULL), STERNA_EUNREACHABLE);
     assert_int_equal(stn_catalog_declare_column(f->c, "score", NULL), STERNA_EUNREACHABLE);
     unsigned n_asked = f->place.n_asked;
     /* Names that nobody can have are not told to others. */
