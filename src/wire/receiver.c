@@ -438,6 +438,7 @@ void stn_receiver_forget(struct stn_receiver *r) {
     }
     r->blob_at = NULL;
     r->state = DISCARD;
+    consume(r, pending_of_frame(r)); /* what the socket is to drop comes after these */
 }
 
 int16_t stn_receiver_stream(const struct stn_receiver *r) {
