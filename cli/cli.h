@@ -38,6 +38,9 @@ __attribute__((format(printf, 2, 3))) int cli_fail(int exit_code, const char *fo
 int cli_fail_err(int code, const struct sterna_error *err);
 int cli_exit_code(int code);
 
+/* Warnings of the library become such lines too, so that they do not get into the progress bar. */
+void cli_log_setup(void);
+
 /* One line on stderr that is no error; same rules. */
 __attribute__((format(printf, 1, 2))) void cli_note(const char *format, ...);
 

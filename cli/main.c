@@ -86,5 +86,6 @@ static void hold_standard_descriptors(void) {
 int main(int argc, char **argv) {
     hold_standard_descriptors();
     cli_interrupt_setup();
+    cli_log_setup();
     return cli_finish(run(argc, argv));
 }

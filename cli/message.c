@@ -55,8 +55,7 @@ static void print_line(const char *before, const char *format, va_list args) {
     char text[2048], line[2 * sizeof text];
     int n = vsnprintf(text, sizeof text, format, args);
     size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-    cli_progress_hide();
-    fprintf(stderr, "%s%s\n", before, cli_printable(text, bytes, line, sizeof line));
+    cli_progress_print(before, cli_printable(text, bytes, line, sizeof line));
 }
 
 int cli_fail(int exit_code, const char *format, ...) {
@@ -73,6 +72,14 @@ void cli_note(const char *format, ...) {
     print_line("", format, args);
     va_end(args);
 }
+
+/* On any thread; the message is printable already. */
+static void print_log(void *ctx, int level, const char *message) {
+    (void)ctx;
+    if (level <= STERNA_LOG_WARNING) cli_progress_print("sterna: ", message);
+}
+
+void cli_log_setup(void) { sterna_set_log(print_log, NULL); }
 
 int cli_exit_code(int code) {
     switch (code) {

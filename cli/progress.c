@@ -1,6 +1,8 @@
-/* The progress display. There is one stderr, hence one of these. */
+/* The progress display. There is one stderr, hence one of these. The command's own thread shows it;
+ * lines may come from any, so what is on the terminal is behind a lock. */
 #include "progress.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +20,9 @@ enum kind { NONE, LINES, BAR };
 static struct {
     enum kind kind;
     double next_s; /* when something may be shown again */
-    int drawn;     /* a bar stands on the terminal's last line */
+    int drawn;     /* a bar stands on the terminal's last line; guarded by `lock` */
 } display;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static enum kind kind_of(int quiet, int terminal_only) {
     const char *forced = getenv("STERNA_PROGRESS"), *terminal = getenv("TERM");
@@ -66,9 +69,11 @@ static void draw_bar(const char *label, double fraction, const char *details) {
             break;
         }
     }
+    pthread_mutex_lock(&lock);
     fprintf(stderr, "\r%s\033[K", line); /* erases what an older, longer line left */
     fflush(stderr);
     display.drawn = 1;
+    pthread_mutex_unlock(&lock);
 }
 
 void cli_progress_show(const char *label, double fraction, const char *details) {
@@ -84,11 +89,24 @@ void cli_progress_show(const char *label, double fraction, const char *details) 
         fprintf(stderr, "%s%s%s\n", label, details[0] ? "  " : "", details);
 }
 
-void cli_progress_hide(void) {
+static void hide(void) {
     if (!display.drawn) return;
     fputs("\r\033[K", stderr);
     fflush(stderr);
     display.drawn = 0;
+}
+
+void cli_progress_hide(void) {
+    pthread_mutex_lock(&lock);
+    hide();
+    pthread_mutex_unlock(&lock);
+}
+
+void cli_progress_print(const char *before, const char *line) {
+    pthread_mutex_lock(&lock);
+    hide();
+    fprintf(stderr, "%s%s\n", before, line);
+    pthread_mutex_unlock(&lock);
 }
 
 void cli_text_add(struct cli_text *t, const char *format, ...) {

@@ -17,6 +17,9 @@ void cli_progress_show(const char *label, double fraction, const char *details);
 /* Takes the bar off the terminal, so that other lines can be printed. It comes back by itself. */
 void cli_progress_hide(void);
 
+/* A line on stderr, not on top of the bar. Any thread. */
+void cli_progress_print(const char *before, const char *line);
+
 /* Milliseconds a wait may last without the display growing stale; -1 if there is none. */
 int cli_progress_tick_ms(void);
 

@@ -6,6 +6,7 @@
 #include "sterna/error.h"
 #include "sterna/ingest.h"
 #include "sterna/loader.h"
+#include "sterna/log.h"
 #include "sterna/selection.h"
 #include "sterna/state.h"
 #include "sterna/store.h"
