@@ -1,0 +1,19 @@
+/* Listeners of all nodes, and threads that serve their connections in turn. */
+#ifndef CQLMEM_SERVER_H
+#define CQLMEM_SERVER_H
+
+#include "store.h"
+
+struct server;
+struct server_options {
+    unsigned threads;
+    uint64_t delay_ms;
+    const char *congestion; /* TCP_CONGESTION; NULL: the system's */
+};
+
+/* Binds and listens on the addresses of all nodes; port 0 becomes the one that was chosen. */
+void server_listen(struct store *store, const struct server_options *options);
+struct server *server_start(struct store *store, const struct server_options *options);
+void server_stop(struct server *server); /* all connections are closed */
+
+#endif
