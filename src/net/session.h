@@ -124,8 +124,9 @@ struct stn_query_call { /* embedded in its maker's record, kept until done() or 
     int state;
     int64_t token;
     int has_token;
-    unsigned n_tries;
-    uint32_t tried; /* bits of replicas, in the order of the ring */
+    unsigned n_tries, n_replicas;
+    uint16_t consistency_now; /* LOCAL_QUORUM once, when each replica alone has failed */
+    uint32_t tried;           /* bits of replicas, in the order of the ring */
     uint64_t begun_ns, due_ns;
     int last_code;
 };
@@ -147,7 +148,10 @@ struct stn_rows {
 /* `q` as for submit, without ops. Codes as done(); a server's ERROR is in err's message. */
 int stn_session_query(struct stn_session *session, struct stn_query_call *q, struct stn_rows *rows,
                       struct sterna_error *err);
-void stn_rows_free(struct stn_rows *rows);
+void stn_rows_free(struct stn_rows *rows); /* safe twice */
+/* A copy of an answer's rows; ENOMEM, EPROTO (fewer values than rows). */
+int stn_rows_copy(struct stn_rows *out, const struct stn_cql_result_head *head,
+                  struct stn_cursor values);
 
 /* After DDL: until all nodes that are up have one schema version; ETIMEOUT after 30 s. Afterwards
  * the keyspace's replication is read anew. */

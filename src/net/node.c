@@ -1,0 +1,326 @@
+/* A node: its connections in each lane, and how many bytes may be outstanding there. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/parts.h"
+#include "wire/token.h"
+
+enum { LINKS_READ = 4, LINKS_WRITE = 2, LINKS_MAX = 1024, CONNECTING_MAX = 8 };
+
+#define RECONNECT_FIRST_NS (250 * STN_NS_PER_MS)
+#define RECONNECT_MAX_NS (30 * STN_NS_PER_S)
+#define SHARD_PORT_PAUSE_NS (300 * STN_NS_PER_S)
+#define SHARD_PORT_FIRST 49152
+#define SHARD_PORT_TRIES 64
+
+/* Per lane. Cassandra bounds the request bytes of one client (heap / 40), which writes reach first;
+ * and answers not at all, so reads must bound themselves. */
+static const struct {
+    uint64_t first_bytes, max_bytes;
+} windows[] = {[STN_LANE_READ] = {32 << 20, 64 << 20}, [STN_LANE_WRITE] = {8 << 20, 64 << 20}};
+#define WINDOW_MIN_BYTES (256 << 10)
+#define WINDOW_STEP_BYTES (1 << 20) /* it grows by so much for each window that was answered */
+#define WINDOW_HOLD_NS STN_NS_PER_S
+
+#define SERVER_ERRORS_MAX 8
+#define SERVER_ERRORS_NS (10 * STN_NS_PER_S)
+
+const char *stn_node_text(const struct stn_node *node, char *buf) {
+    return stn_address_text(&node->address, buf);
+}
+
+/* ---- the window ---- */
+
+int stn_node_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes) {
+    const struct stn_window *w = &node->window[lane];
+    return w->outstanding_bytes == 0 || w->outstanding_bytes + bytes <= w->limit_bytes;
+}
+
+/* Additive increase, multiplicative decrease (Chiu and Jain 1989). */
+void stn_node_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns) {
+    struct stn_window *w = &node->window[q->lane];
+    double delay_ns = (double)(now_ns - q->call.sent_ns);
+    node->delay_ns += (delay_ns - node->delay_ns) / 8;
+    if (now_ns < w->hold_ns || w->limit_bytes >= windows[q->lane].max_bytes) return;
+    w->limit_bytes += STN_MIN(q->weight_bytes, w->limit_bytes) * WINDOW_STEP_BYTES / w->limit_bytes;
+}
+
+void stn_node_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns) {
+    struct stn_window *w = &node->window[lane];
+    if (now_ns < w->hold_ns) return; /* one congestion counts once, however many calls it hits */
+    w->limit_bytes = STN_MAX(w->limit_bytes / 2, (uint64_t)WINDOW_MIN_BYTES);
+    w->hold_ns = now_ns + WINDOW_HOLD_NS;
+}
+
+void stn_node_server_error(struct stn_node *node, uint64_t now_ns) {
+    if (now_ns - node->server_errors_ns > SERVER_ERRORS_NS) {
+        node->server_errors_ns = now_ns;
+        node->n_server_errors = 0;
+    }
+    if (++node->n_server_errors >= SERVER_ERRORS_MAX) node->session->tick_ns = 0;
+}
+
+/* ---- links ---- */
+
+static int add_link(struct stn_node *node, enum stn_lane lane, uint32_t shard) {
+    struct stn_link *link = calloc(1, sizeof *link);
+    size_t n = node->n_links[lane];
+    struct stn_link **grown = realloc(node->links[lane], (n + 1) * sizeof(struct stn_link *));
+    if (grown) node->links[lane] = grown;
+    if (!link || !grown) {
+        free(link);
+        return STERNA_ENOMEM;
+    }
+    *link = (struct stn_link){.node = node, .lane = lane, .shard = shard};
+    grown[node->n_links[lane]++] = link;
+    return STERNA_OK;
+}
+
+void stn_node_open_lane(struct stn_node *node, enum stn_lane lane) {
+    static const unsigned chosen[] = {[STN_LANE_READ] = LINKS_READ, [STN_LANE_WRITE] = LINKS_WRITE};
+    if (node->n_links[lane] > 0 || node->gone || !node->local) return;
+    unsigned n = node->session->connections ? node->session->connections : chosen[lane];
+    node->window[lane].limit_bytes = windows[lane].first_bytes;
+    for (unsigned i = 0; i < n; i++)
+        if (add_link(node, lane, UINT32_MAX) < 0) return; /* with those there are */
+    node->session->tick_ns = 0;
+}
+
+static int is_usable(const struct stn_link *link) {
+    return link->conn && stn_conn_is_ready(link->conn);
+}
+
+int stn_node_is_ready(const struct stn_node *node, enum stn_lane lane) {
+    for (unsigned i = 0; i < node->n_links[lane]; i++)
+        if (is_usable(node->links[lane][i])) return 1;
+    return 0;
+}
+
+struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, int64_t token) {
+    const struct stn_supported *shards = &node->shards;
+    uint32_t shard = UINT32_MAX;
+    struct stn_link *best = NULL, *best_of_shard = NULL;
+    uint64_t fewest = UINT64_MAX, fewest_of_shard = UINT64_MAX;
+    if (shards->n_shards > 0 && token != INT64_MIN)
+        shard = stn_token_shard(token, shards->n_shards, shards->ignore_msb);
+    for (unsigned i = 0; i < node->n_links[lane]; i++) {
+        struct stn_link *link = node->links[lane][i];
+        struct stn_conn_stats now;
+        if (!is_usable(link)) continue;
+        stn_conn_stats(link->conn, &now);
+        if (now.outstanding_bytes < fewest) fewest = now.outstanding_bytes, best = link;
+        if (shard == UINT32_MAX || stn_conn_supported(link->conn)->shard != shard) continue;
+        if (now.outstanding_bytes < fewest_of_shard)
+            fewest_of_shard = now.outstanding_bytes, best_of_shard = link;
+    }
+    return best_of_shard ? best_of_shard : best;
+}
+
+/* ---- what a connection tells ---- */
+
+/* A connection for each shard, so that no request has to be handed over within the server. */
+static void learn_shards(struct stn_link *link, uint64_t now_ns) {
+    struct stn_node *node = link->node;
+    const struct stn_supported *told = stn_conn_supported(link->conn);
+    if (told->n_shards == 0 || told->n_shards > LINKS_MAX) return;
+    node->shards = *told;
+    if (link->shard != UINT32_MAX && link->shard != told->shard) /* something rewrites ports */
+        node->shard_port_ns = now_ns + SHARD_PORT_PAUSE_NS;
+    for (unsigned i = 0; i < node->n_links[link->lane]; i++)
+        if (node->links[link->lane][i]->shard == UINT32_MAX && !node->links[link->lane][i]->conn)
+            node->links[link->lane][i]->shard = i % told->n_shards;
+    while (node->n_links[link->lane] < told->n_shards)
+        if (add_link(node, link->lane, node->n_links[link->lane]) < 0) return;
+}
+
+static void on_ready(void *ctx, struct stn_conn *conn) {
+    struct stn_link *link = ctx;
+    struct stn_node *node = link->node;
+    struct stn_session *s = node->session;
+    char where[STN_ADDRESS_TEXT_BYTES];
+    (void)conn;
+    link->failures = 0;
+    link->was_ready = 1;
+    node->is_down = 0;
+    atomic_fetch_add(&s->n_connections, 1);
+    if (node->was_told) stn_log(STERNA_LOG_INFO, "node %s is back", stn_node_text(node, where));
+    node->was_told = 0;
+    learn_shards(link, stn_session_now(s));
+}
+
+static int has_any(const struct stn_node *node) {
+    int any = 0;
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        any |= stn_node_is_ready(node, (enum stn_lane)lane);
+    return any;
+}
+
+static void tell_down(struct stn_node *node, const char *why) {
+    node->is_down = 1;
+    if (node->was_told || node->gone) return;
+    node->was_told = 1;
+    stn_log(STERNA_LOG_WARNING, "node down: %s", why);
+}
+
+static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_error *err) {
+    struct stn_link *link = ctx;
+    struct stn_node *node = link->node;
+    struct stn_session *s = node->session;
+    struct stn_conn_stats last;
+    uint64_t now_ns = stn_session_now(s);
+    stn_conn_stats(conn, &last);
+    atomic_fetch_add(&s->copied_bytes, last.copied_bytes);
+    atomic_fetch_add(&s->received_bytes, last.received_bytes);
+    stn_conn_close(&link->conn);
+    stn_session_remember(s, err->message);
+    if (link->was_ready) {
+        atomic_fetch_sub(&s->n_connections, 1);
+        atomic_fetch_add(&s->lost, 1);
+    }
+    link->was_ready = 0;
+    unsigned doublings = STN_MIN(link->failures, 7U);
+    uint64_t wait_ns = STN_MIN((uint64_t)RECONNECT_FIRST_NS << doublings, RECONNECT_MAX_NS);
+    if (err->code == STERNA_EREFUSED) wait_ns = RECONNECT_MAX_NS;
+    wait_ns = wait_ns / 4 * 3 + stn_session_random(s, (uint32_t)(wait_ns / 2 / 1000)) * 1000ULL;
+    link->retry_ns = now_ns + wait_ns;
+    link->failures++;
+    s->tick_ns = 0;
+    if (!has_any(node)) {
+        tell_down(node, err->message);
+        stn_statements_unpark(node);
+    }
+}
+
+static void on_tablets(void *ctx, struct stn_call *call, struct stn_cql_value payload) {
+    struct stn_query_call *q = stn_query_of(call);
+    (void)ctx;
+    if (!q || !q->statement) return;
+    stn_tablets_learn(q->statement->tablets, payload, stn_session_now(q->session));
+}
+
+static void on_stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t opcode) {
+    struct stn_link *link = ctx;
+    (void)conn;
+    atomic_fetch_add(&link->node->session->strays, 1);
+    if (opcode == STN_CQL_ERROR) /* an overloaded server that forgot whom to tell */
+        stn_node_overloaded(link->node, link->lane, stn_session_now(link->node->session));
+    (void)stream;
+}
+
+static const struct stn_conn_ops link_ops = {
+    .ready = on_ready, .closed = on_closed, .tablets = on_tablets, .stray = on_stray};
+
+/* ---- connecting ---- */
+
+/* From a source port by which Scylla's shard-aware port knows the shard; 0: not now. */
+static int connect_to_shard(struct stn_link *link, uint64_t now_ns, int *rc,
+                            struct sterna_error *err) {
+    struct stn_node *node = link->node;
+    const struct stn_supported *told = &node->shards;
+    uint16_t port = node->config.tls ? told->shard_port_tls : told->shard_port;
+    if (link->shard == UINT32_MAX || port == 0 || now_ns < node->shard_port_ns) return 0;
+    struct stn_address to = node->address;
+    stn_address_set_port(&to, port);
+    uint32_t n = told->n_shards, places = (65536 - SHARD_PORT_FIRST) / n - 1;
+    uint32_t first = SHARD_PORT_FIRST + (n - SHARD_PORT_FIRST % n + link->shard) % n;
+    for (int i = 0; i < SHARD_PORT_TRIES; i++) {
+        uint16_t from = (uint16_t)(first + n * stn_session_random(node->session, places));
+        stn_error_clear(err);
+        *rc = stn_conn_open(&link->conn, node->session->poll, &to, from, &node->config, &link_ops,
+                            link, now_ns, err);
+        if (*rc != STERNA_EBUSY) return 1;
+    }
+    return 0;
+}
+
+static void connect_link(struct stn_link *link, uint64_t now_ns) {
+    struct stn_node *node = link->node;
+    struct sterna_error err = {0};
+    int rc = STERNA_OK;
+    node->config.ask_supported = node->session->is_scylla;
+    if (!connect_to_shard(link, now_ns, &rc, &err))
+        rc = stn_conn_open(&link->conn, node->session->poll, &node->address, 0, &node->config,
+                           &link_ops, link, now_ns, &err);
+    if (rc == STERNA_OK) return;
+    stn_session_remember(node->session, err.message);
+    link->retry_ns = now_ns + RECONNECT_FIRST_NS;
+}
+
+static uint64_t tick_link(struct stn_link *link, unsigned *n_connecting, uint64_t now_ns) {
+    struct stn_node *node = link->node;
+    if (!link->conn && !node->gone && now_ns >= link->retry_ns && *n_connecting < CONNECTING_MAX)
+        connect_link(link, now_ns);
+    if (!link->conn)
+        return node->gone ? UINT64_MAX : STN_MAX(link->retry_ns, now_ns + STN_NS_PER_MS);
+    uint64_t at = stn_conn_tick(link->conn, now_ns);
+    *n_connecting += link->conn && !stn_conn_is_ready(link->conn);
+    return at;
+}
+
+/* A server that fails inside again and again may do better with new connections. */
+static void renew(struct stn_node *node) {
+    node->n_server_errors = 0;
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (unsigned i = 0; i < node->n_links[lane]; i++)
+            if (is_usable(node->links[lane][i]))
+                stn_conn_abort(node->links[lane][i]->conn, STERNA_EUNREACHABLE,
+                               "too many server errors");
+}
+
+uint64_t stn_node_tick(struct stn_node *node, uint64_t now_ns) {
+    uint64_t at = UINT64_MAX;
+    unsigned n_connecting = 0;
+    if (node->n_server_errors >= SERVER_ERRORS_MAX) renew(node);
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (unsigned i = 0; i < node->n_links[lane]; i++)
+            at = STN_MIN(at, tick_link(node->links[lane][i], &n_connecting, now_ns));
+    return at;
+}
+
+void stn_node_come_up(struct stn_node *node, uint64_t now_ns) {
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (unsigned i = 0; i < node->n_links[lane]; i++) {
+            node->links[lane][i]->retry_ns = now_ns;
+            node->links[lane][i]->failures = 0;
+        }
+    node->session->tick_ns = 0;
+}
+
+void stn_node_flush(struct stn_node *node, uint64_t now_ns) {
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (unsigned i = 0; i < node->n_links[lane]; i++) {
+            struct stn_link *link = node->links[lane][i];
+            if (link->dirty && link->conn) stn_conn_flush(link->conn, now_ns);
+            link->dirty = 0;
+        }
+}
+
+/* ---- the end ---- */
+
+void stn_node_close(struct stn_node *node) {
+    node->gone = 1;
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (unsigned i = 0; i < node->n_links[lane]; i++) {
+            struct stn_link *link = node->links[lane][i];
+            if (link->was_ready) atomic_fetch_sub(&node->session->n_connections, 1);
+            link->was_ready = 0;
+            stn_conn_close(&link->conn);
+        }
+    stn_statements_unpark(node);
+}
+
+void stn_node_free(struct stn_node **out) {
+    struct stn_node *node = *out;
+    *out = NULL;
+    if (!node) return;
+    stn_node_close(node);
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++) {
+        for (unsigned i = 0; i < node->n_links[lane]; i++) free(node->links[lane][i]);
+        free(node->links[lane]);
+    }
+    free(node->prepared);
+    free(node->tokens);
+    free(node->host);
+    free(node);
+}

@@ -1,0 +1,262 @@
+/* What the files of the session share, and nobody else may see. All of it is the loop thread's,
+ * except where said. */
+#ifndef STN_NET_PARTS_H
+#define STN_NET_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "net/peers.h"
+
+#define STN_NODES_MAX 4096
+
+/* ---- statements (statement.c) ---- */
+
+struct stn_call_list {
+    struct stn_query_call *first, *last;
+    size_t n;
+};
+
+struct stn_statement {
+    unsigned number; /* index into every node's `prepared` */
+    char *text;
+    /* set by the first answer to PREPARE, then fixed: any thread */
+    struct stn_statement_column *params, *columns;
+    size_t n_params, n_columns, n_key;
+    uint16_t key[8]; /* params that make the partition key */
+    struct stn_tablets *tablets;
+    struct stn_statement *next;
+};
+
+struct stn_prepared { /* one statement at one node */
+    enum { PREPARED_NOT, PREPARED_ASKED, PREPARED_READY } state;
+    uint8_t id[64];
+    uint16_t id_bytes;
+    unsigned rounds; /* times that the node had forgotten it, since rounds_ns */
+    uint64_t rounds_ns;
+    struct stn_call_list parked; /* calls that wait for it */
+};
+
+/* ---- nodes (node.c) ---- */
+
+struct stn_link { /* a connection to a node, or the place for one */
+    struct stn_node *node;
+    enum stn_lane lane;
+    struct stn_conn *conn; /* NULL: none now */
+    unsigned failures;     /* connects in a row */
+    uint64_t retry_ns;     /* when to connect again */
+    int was_ready;         /* this connection */
+    uint32_t shard;        /* wanted; UINT32_MAX: any */
+    int dirty;             /* has frames to be flushed */
+};
+
+struct stn_window { /* bytes that may be outstanding at a node */
+    uint64_t outstanding_bytes, limit_bytes;
+    uint64_t hold_ns; /* no growth before */
+};
+
+struct stn_node {
+    struct stn_session *session;
+    unsigned index; /* in session->nodes: the ring's number */
+    uint8_t host_id[16];
+    struct stn_address address;
+    struct stn_conn_config config;
+    char *host; /* name of the contact point, for its certificate; NULL: the address */
+    char dc[64], rack[64];
+    uint8_t schema_version[16];
+    int64_t *tokens;
+    size_t n_tokens;
+    int local;    /* in the local data centre */
+    int seen;     /* in the last look at the peers */
+    int gone;     /* not any more: no links are opened */
+    int is_down;  /* as an event said, or as connecting showed */
+    int was_told; /* that it is down, in the log */
+    struct stn_link **links[STN_LANE_COUNT];
+    unsigned n_links[STN_LANE_COUNT];
+    struct stn_window window[STN_LANE_COUNT];
+    uint64_t shard_port_ns; /* the shard-aware port is not used before */
+    struct stn_supported shards;
+    char last_error[256];
+    double delay_ns; /* smoothed, from sending to the answer's end */
+    unsigned n_server_errors;
+    uint64_t server_errors_ns;
+    struct stn_prepared *prepared;
+    size_t prepared_cap;
+};
+
+/* A node's links of a lane, opened if need be. */
+void stn_node_open_lane(struct stn_node *node, enum stn_lane lane);
+/* A ready link with the fewest outstanding bytes, of the token's shard if there is one; or NULL. */
+struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, int64_t token);
+int stn_node_is_ready(const struct stn_node *node, enum stn_lane lane);
+int stn_node_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
+void stn_node_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns);
+void stn_node_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns);
+/* It failed inside; its connections are renewed when that happens too often. */
+void stn_node_server_error(struct stn_node *node, uint64_t now_ns);
+void stn_node_come_up(struct stn_node *node, uint64_t now_ns); /* connect now */
+uint64_t stn_node_tick(struct stn_node *node, uint64_t now_ns);
+void stn_node_flush(struct stn_node *node, uint64_t now_ns);
+void stn_node_close(struct stn_node *node); /* its links; calls come back */
+void stn_node_free(struct stn_node **node);
+const char *stn_node_text(const struct stn_node *node, char *buf); /* STN_ADDRESS_TEXT_BYTES */
+
+/* ---- the control connection (control.c) ---- */
+
+struct stn_attempt { /* one address that may become the control connection */
+    struct stn_session *session;
+    struct stn_conn_config config;
+    struct stn_address address;
+    const char *host;
+    struct stn_conn *conn;
+    struct sterna_error why; /* code 0: not failed yet */
+};
+
+struct stn_look { /* one look at the system tables, on the control connection */
+    struct stn_session *session;
+    struct stn_call local_call, peers_call, keyspace_call;
+    struct stn_table local, peers, keyspace;
+    unsigned n_waiting;
+    int failed, old_peers; /* old_peers: the server has no peers_v2 */
+};
+
+struct stn_control {
+    struct stn_attempt *contacts; /* as given and resolved */
+    size_t n_contacts;
+    struct stn_attempt again;   /* connecting anew, to one address after the other */
+    struct stn_attempt *active; /* the one whose connection it is; NULL: there is none */
+    size_t next_address;
+    unsigned failures;             /* in a row */
+    uint64_t retry_ns, refresh_ns; /* when to connect, to look again; UINT64_MAX: not planned */
+    struct stn_look look;
+    int looking, look_again;
+    struct stn_call registering;
+};
+
+/* All contact points at once; the first one that is ready becomes the control connection. */
+int stn_control_start(struct stn_session *s, struct sterna_error *err);
+uint64_t stn_control_tick(struct stn_session *s, uint64_t now_ns);
+void stn_control_close(struct stn_session *s);
+/* Its connection if it is ready, and where that goes; or NULL. */
+struct stn_conn *stn_control_conn(struct stn_session *s, const struct stn_address **address);
+/* Looks at the system tables anew; n_looks when a look that begins now will have ended. */
+unsigned stn_control_look(struct stn_session *s);
+
+/* ---- the session ---- */
+
+enum stn_query_state { QUERY_IDLE, QUERY_WAITING, QUERY_PARKED, QUERY_SENT, QUERY_LATER };
+
+struct stn_command { /* from another thread, done by the loop */
+    void (*run)(struct stn_session *s, struct stn_command *c);
+    int done;
+    struct stn_command *next;
+};
+
+struct stn_prime { /* a statement's first PREPARE, which a thread waits for */
+    struct stn_command command;
+    struct stn_statement *statement;
+    struct stn_prime *next;
+    struct stn_call call;
+    struct stn_session *session;
+    struct stn_node *node;
+    int sent, ended, code;
+    uint64_t begun_ns;
+    struct sterna_error *err;
+};
+
+struct stn_session {
+    /* set once */
+    struct stn_clock *clock;
+    struct stn_poll *poll;
+    struct stn_tls *tls;
+    struct stn_tls_options tls_options;
+    char *user, *keyspace, *wanted_dc;
+    struct stn_conn_config config; /* what all connections share */
+    struct stn_translation *translations;
+    size_t n_translations;
+    unsigned connections;
+    uint64_t request_timeout_ns, outage_ns;
+    pid_t pid;
+    pthread_t thread;
+    int has_thread;
+
+    /* guarded by lock */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* commands done, opened */
+    struct stn_call_list submitted;
+    struct stn_command *commands, **commands_end;
+    int stopping;
+    int opened; /* 1: yes; negative: failed with open_error */
+    struct sterna_error open_error;
+    struct stn_session_info info;
+    struct stn_statement *statements; /* newest first */
+    unsigned n_statements;
+    unsigned n_looks;  /* at the system tables, that went well */
+    int schema_agrees; /* in the last one */
+
+    /* loop thread */
+    struct stn_control control;
+    struct stn_node *nodes[STN_NODES_MAX];
+    unsigned n_nodes;
+    struct stn_ring *ring; /* NULL: no token awareness */
+    char dc[64];
+    int is_scylla;
+    struct stn_call_list waiting[STN_LANE_COUNT]; /* for a node with room */
+    struct stn_call_list later, sent;
+    struct stn_prime *primes;
+    uint64_t tick_ns;
+    uint64_t outage_since_ns, outage_told_ns; /* 0: none */
+    uint32_t random;
+    char last_error[320];
+
+    /* any thread, atomic */
+    atomic_uint_least64_t calls, tries, retries, overloaded, unprepared, prepares, strays, lost,
+        received_bytes, copied_bytes, in_flight, in_flight_bytes, n_connections;
+};
+
+void stn_calls_append(struct stn_call_list *list, struct stn_query_call *q);
+void stn_calls_prepend(struct stn_call_list *list, struct stn_query_call *q);
+void stn_calls_remove(struct stn_call_list *list, struct stn_query_call *q);
+struct stn_query_call *stn_calls_take(struct stn_call_list *list);
+
+uint32_t stn_session_random(struct stn_session *s, uint32_t n); /* in [0, n) */
+uint64_t stn_session_now(const struct stn_session *s);
+void stn_session_remember(struct stn_session *s, const char *why); /* as the last error */
+
+/* ---- one call (query.c) ---- */
+
+/* Sends what waits and can be sent. */
+void stn_queries_send(struct stn_session *s, uint64_t now_ns);
+/* Those whose time has come wait again; deadlines; returns when it is due again. */
+uint64_t stn_queries_tick(struct stn_session *s, uint64_t now_ns);
+/* Out of whatever it is in; it is its maker's again. */
+void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q);
+void stn_query_wait(struct stn_session *s, struct stn_query_call *q);
+void stn_query_finish(struct stn_query_call *q, int code, const struct stn_query_answer *answer);
+int stn_query_code_of(const struct stn_cql_failure *failure);
+/* The query that a connection's call belongs to, or NULL: it is one of our own. */
+struct stn_query_call *stn_query_of(struct stn_call *call);
+
+/* ---- which node (route.c) ---- */
+
+/* The best node for the call with a ready connection and room, not tried yet: its replicas, else
+ * any local node if no replica is connected. NULL: none now; *hopeless (may be NULL): no node at
+ * all is connected in this lane. */
+struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint64_t now_ns,
+                           int *hopeless);
+void stn_route_token(struct stn_query_call *q); /* sets q->token, if the statement has a key */
+
+/* ---- statements ---- */
+
+/* The node's record of it; asks the node if need be. NULL without memory. */
+struct stn_prepared *stn_prepared_at(struct stn_node *node, const struct stn_statement *statement);
+/* PREPARED_READY, or the call is parked (or given back with done()) and 0. */
+int stn_statement_ready(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
+/* The node has forgotten it: parks the call and asks anew; or ends it after too many rounds. */
+void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
+void stn_statements_unpark(struct stn_node *node); /* its connections are gone */
+void stn_primes_send(struct stn_session *s, uint64_t now_ns);
+void stn_statement_free(struct stn_statement **statement);
+
+#endif

@@ -1,0 +1,511 @@
+/* The life of one call: waits, is sent to a node, and is answered, tried again or given up.
+ *
+ *     WAITING -> (PARKED: the node does not know the statement) -> SENT -> done()
+ *        ^------------------- LATER (back-off) <------------------+
+ *
+ * What a server's ERROR means is one table, `reactions`. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/parts.h"
+
+#define BACK_OFF_FIRST_NS (50 * STN_NS_PER_MS)
+#define BACK_OFF_MAX_NS STN_NS_PER_S
+#define UNAVAILABLE_WAIT_NS (100 * STN_NS_PER_MS)
+#define OUTAGE_FIRST_LINE_NS (10 * STN_NS_PER_S)
+#define OUTAGE_LINE_NS (30 * STN_NS_PER_S)
+
+/* ---- lists ---- */
+
+void stn_calls_append(struct stn_call_list *list, struct stn_query_call *q) {
+    q->next = NULL;
+    q->prev = list->last;
+    if (list->last)
+        list->last->next = q;
+    else
+        list->first = q;
+    list->last = q;
+    list->n++;
+}
+
+void stn_calls_remove(struct stn_call_list *list, struct stn_query_call *q) {
+    if (q->prev)
+        q->prev->next = q->next;
+    else
+        list->first = q->next;
+    if (q->next)
+        q->next->prev = q->prev;
+    else
+        list->last = q->prev;
+    q->next = q->prev = NULL;
+    list->n--;
+}
+
+void stn_calls_prepend(struct stn_call_list *list, struct stn_query_call *q) {
+    q->prev = NULL;
+    q->next = list->first;
+    if (list->first)
+        list->first->prev = q;
+    else
+        list->last = q;
+    list->first = q;
+    list->n++;
+}
+
+struct stn_query_call *stn_calls_take(struct stn_call_list *list) {
+    struct stn_query_call *q = list->first;
+    if (q) stn_calls_remove(list, q);
+    return q;
+}
+
+/* ---- the end of a call ---- */
+
+void stn_query_finish(struct stn_query_call *q, int code, const struct stn_query_answer *answer) {
+    struct stn_session *s = q->session;
+    q->state = QUERY_IDLE;
+    q->node = NULL;
+    if (code < 0 && code != STERNA_ENOTFOUND && answer->why) stn_session_remember(s, answer->why);
+    q->ops->done(q, code, answer); /* from here on it may not exist any more */
+}
+
+static void fail(struct stn_query_call *q, int code, const char *why,
+                 const struct stn_cql_failure *failure) {
+    stn_query_finish(q, code, &(struct stn_query_answer){.why = why, .failure = failure});
+}
+
+void stn_query_wait(struct stn_session *s, struct stn_query_call *q) {
+    q->state = QUERY_WAITING;
+    /* In front: it has waited longer than those that were never sent. */
+    if (q->n_tries > 0)
+        stn_calls_prepend(&s->waiting[q->lane], q);
+    else
+        stn_calls_append(&s->waiting[q->lane], q);
+}
+
+static uint64_t back_off_ns(struct stn_session *s, const struct stn_query_call *q) {
+    unsigned doublings = STN_MIN(q->n_tries, 5U);
+    uint64_t wait_ns = STN_MIN((uint64_t)BACK_OFF_FIRST_NS << doublings, BACK_OFF_MAX_NS);
+    return wait_ns / 2 + stn_session_random(s, (uint32_t)wait_ns);
+}
+
+static void try_again(struct stn_query_call *q, uint64_t now_ns, uint64_t wait_ns) {
+    struct stn_session *s = q->session;
+    atomic_fetch_add(&s->retries, 1);
+    if (wait_ns == 0) {
+        stn_query_wait(s, q);
+        return;
+    }
+    q->state = QUERY_LATER;
+    q->due_ns = now_ns + wait_ns;
+    stn_calls_append(&s->later, q);
+}
+
+/* ---- what an ERROR means ---- */
+
+enum reaction {
+    REPORT,    /* the same everywhere and always */
+    ELSEWHERE, /* at once to another replica; fails after a few rounds */
+    REPLICAS,  /* each replica once, then one try that asks several of them; then it fails */
+    PATIENTLY, /* elsewhere at once, then with back-off, as long as an outage may last */
+    SLOWER,    /* with back-off, and the node gets less to do */
+    PREPARE,   /* the node has forgotten the statement */
+    ONCE_MORE  /* one try, then report */
+};
+
+static const struct {
+    uint32_t code;
+    enum reaction read, write;
+    int our_code; /* when it is reported */
+} reactions[] = {
+    {STN_CQL_E_OVERLOADED, SLOWER, SLOWER, STERNA_EBUSY},
+    {STN_CQL_E_READ_TIMEOUT, PATIENTLY, PATIENTLY, STERNA_ETIMEOUT},
+    {STN_CQL_E_READ_FAILURE, REPLICAS, REPLICAS, STERNA_EIO},
+    {STN_CQL_E_UNAVAILABLE, PATIENTLY, PATIENTLY, STERNA_EUNREACHABLE},
+    {STN_CQL_E_WRITE_TIMEOUT, PATIENTLY, PATIENTLY, STERNA_ETIMEOUT},
+    {STN_CQL_E_WRITE_FAILURE, REPORT, ONCE_MORE, STERNA_EIO},
+    {STN_CQL_E_CAS_WRITE_UNKNOWN, REPORT, PATIENTLY, STERNA_ETIMEOUT},
+    {STN_CQL_E_SERVER, ELSEWHERE, ONCE_MORE, STERNA_EIO},
+    {STN_CQL_E_BOOTSTRAPPING, PATIENTLY, PATIENTLY, STERNA_EUNREACHABLE},
+    {STN_CQL_E_TRUNCATE, REPORT, REPORT, STERNA_EIO},
+    {STN_CQL_E_FUNCTION_FAILURE, REPORT, REPORT, STERNA_EIO},
+    {STN_CQL_E_CDC_WRITE_FAILURE, REPORT, ONCE_MORE, STERNA_EIO},
+    {STN_CQL_E_UNPREPARED, PREPARE, PREPARE, STERNA_EIO},
+    {STN_CQL_E_CREDENTIALS, REPORT, REPORT, STERNA_EREFUSED},
+    {STN_CQL_E_UNAUTHORIZED, REPORT, REPORT, STERNA_EREFUSED},
+    {STN_CQL_E_SYNTAX, REPORT, REPORT, STERNA_EINVAL},
+    {STN_CQL_E_INVALID, REPORT, REPORT, STERNA_EINVAL},
+    {STN_CQL_E_CONFIG, REPORT, REPORT, STERNA_EINVAL},
+    {STN_CQL_E_ALREADY_EXISTS, REPORT, REPORT, STERNA_ECONFLICT},
+    {STN_CQL_E_PROTOCOL, REPORT, REPORT, STERNA_EPROTO},
+};
+#define ELSEWHERE_TRIES 6 /* two rounds at a replication factor of three */
+
+static size_t reaction_to(const struct stn_cql_failure *failure) {
+    size_t i = 0;
+    while (i < STN_COUNT(reactions) && reactions[i].code != failure->code) i++;
+    return i;
+}
+
+static int says(const struct stn_cql_failure *failure, const char *words) {
+    return memmem(failure->message.data, failure->message.bytes, words, strlen(words)) != NULL;
+}
+
+int stn_query_code_of(const struct stn_cql_failure *failure) {
+    size_t i = reaction_to(failure);
+    if (i == STN_COUNT(reactions))
+        return STERNA_EBUSY; /* Scylla's rate limit, whose code it chose */
+    int no_table = failure->code == STN_CQL_E_INVALID &&
+                   (says(failure, "unconfigured table") || says(failure, "does not exist") ||
+                    says(failure, "unconfigured columnfamily"));
+    return no_table ? STERNA_ENOTFOUND : reactions[i].our_code;
+}
+
+static void describe(const struct stn_node *node, const struct stn_cql_failure *failure,
+                     char *words, size_t bytes) {
+    char where[STN_ADDRESS_TEXT_BYTES], name[32];
+    int n = snprintf(words, bytes, "%s: %s: %.*s", stn_node_text(node, where),
+                     stn_cql_failure_name(failure->code, name, sizeof name),
+                     (int)STN_MIN(failure->message.bytes, (size_t)300), failure->message.data);
+    if (n < 0 || (size_t)n >= bytes) return;
+    if (failure->code == STN_CQL_E_UNAVAILABLE)
+        snprintf(words + n, bytes - (size_t)n, " (%" PRId32 " of %" PRId32 " replicas alive)",
+                 failure->alive, failure->required);
+}
+
+/* One replica's answer was not enough n times: the next try asks a quorum, which also repairs. */
+static int all_replicas_failed(const struct stn_query_call *q) {
+    return q->n_tries >= STN_MAX(q->n_replicas, 1U);
+}
+
+static int is_read_trouble(uint32_t code) {
+    return code == STN_CQL_E_READ_TIMEOUT || code == STN_CQL_E_READ_FAILURE;
+}
+
+/* 0: it is to be reported. */
+static int retry(struct stn_query_call *q, struct stn_node *node, enum reaction what, uint32_t code,
+                 uint64_t now_ns) {
+    struct stn_session *s = q->session;
+    int late = now_ns - q->begun_ns > s->outage_ns;
+    int had_quorum = q->consistency_now != q->consistency;
+    uint64_t wait_ns = back_off_ns(s, q);
+    q->consistency_now = q->consistency;
+    if (is_read_trouble(code) && !q->is_write && q->consistency == STN_CQL_LOCAL_ONE &&
+        !had_quorum && all_replicas_failed(q))
+        q->consistency_now = STN_CQL_LOCAL_QUORUM;
+    switch (what) {
+    case REPORT:
+        return 0;
+    case PREPARE:
+        if (q->statement) stn_statement_forgotten(node, q, now_ns);
+        return q->statement != NULL;
+    case ELSEWHERE:
+        if (q->n_tries >= ELSEWHERE_TRIES) return 0;
+        if (q->n_tries % 3 != 0) wait_ns = 0;
+        break;
+    case REPLICAS:
+        if (had_quorum || q->n_tries >= ELSEWHERE_TRIES) return 0;
+        wait_ns = 0;
+        break;
+    case ONCE_MORE:
+        if (q->n_tries > 1) return 0;
+        break;
+    case PATIENTLY:
+        if (late) return 0;
+        if (q->n_tries == 1 && code != STN_CQL_E_UNAVAILABLE) wait_ns = 0;
+        if (code == STN_CQL_E_UNAVAILABLE) wait_ns = UNAVAILABLE_WAIT_NS + wait_ns / 4;
+        break;
+    case SLOWER:
+        if (late) return 0;
+        break;
+    }
+    try_again(q, now_ns, wait_ns);
+    return 1;
+}
+
+static void react(struct stn_query_call *q, struct stn_node *node,
+                  const struct stn_cql_failure *failure, uint64_t now_ns) {
+    struct stn_session *s = q->session;
+    size_t i = reaction_to(failure);
+    enum reaction what = i == STN_COUNT(reactions) ? REPORT
+                         : q->is_write             ? reactions[i].write
+                                                   : reactions[i].read;
+    char words[512];
+    describe(node, failure, words, sizeof words);
+    stn_session_remember(s, words);
+    q->last_code = stn_query_code_of(failure);
+    if (failure->code == STN_CQL_E_SERVER) stn_node_server_error(node, now_ns);
+    if (what == SLOWER) {
+        stn_node_overloaded(node, q->lane, now_ns);
+        atomic_fetch_add(&s->overloaded, 1);
+    }
+    if (!retry(q, node, what, failure->code, now_ns)) fail(q, q->last_code, words, failure);
+}
+
+/* ---- answers ---- */
+
+static void leave_node(struct stn_query_call *q) {
+    struct stn_session *s = q->session;
+    q->node->window[q->lane].outstanding_bytes -= q->weight_bytes;
+    atomic_fetch_sub(&s->in_flight, 1);
+    atomic_fetch_sub(&s->in_flight_bytes, q->weight_bytes);
+    stn_calls_remove(&s->sent, q);
+}
+
+static void mark_tried(struct stn_query_call *q, const struct stn_node *node) {
+    if (node->index < 32) q->tried |= UINT32_C(1) << node->index;
+}
+
+/* Somebody changed the table: what is read by position needs the statement anew. */
+static int has_other_columns(const struct stn_query_call *q,
+                             const struct stn_cql_result_head *head) {
+    return q->statement && q->statement->n_columns > 0 && head && head->kind == STN_CQL_ROWS &&
+           head->rows.n_columns != q->statement->n_columns;
+}
+
+static void on_done(struct stn_call *call, int code, const struct stn_cql_result_head *head,
+                    struct stn_cursor *body, const struct stn_cql_failure *failure,
+                    const char *why) {
+    struct stn_query_call *q = STN_OUTER(call, struct stn_query_call, call);
+    struct stn_node *node = q->node;
+    struct stn_session *s = q->session;
+    uint64_t now_ns = stn_session_now(s);
+    leave_node(q);
+    if (code == STERNA_OK && has_other_columns(q, head)) {
+        stn_statement_forgotten(node, q, now_ns);
+        return;
+    }
+    if (code == STERNA_OK || code == STERNA_ENOTFOUND) {
+        struct stn_query_answer answer = {.head = head, .why = why};
+        if (body) answer.values = *body;
+        if (head && head->kind == STN_CQL_ROWS) answer.paging_state = head->rows.paging_state;
+        stn_node_answered(node, q, now_ns);
+        stn_query_finish(q, code, &answer);
+        return;
+    }
+    mark_tried(q, node);
+    if (failure) {
+        react(q, node, failure, now_ns);
+        return;
+    }
+    q->last_code = code;
+    int lost = code == STERNA_EUNREACHABLE;
+    int confused = code == STERNA_EPROTO && q->n_tries < ELSEWHERE_TRIES;
+    if (confused)
+        stn_log(STERNA_LOG_ERROR, "%s", why ? why : "an answer that cannot be: asked elsewhere");
+    if (confused || (lost && now_ns - q->begun_ns <= s->outage_ns))
+        try_again(q, now_ns, q->n_tries < 3 ? 0 : back_off_ns(s, q));
+    else
+        fail(q, code, why, NULL);
+}
+
+static int on_row(struct stn_call *call, const struct stn_cql_value *small) {
+    struct stn_query_call *q = STN_OUTER(call, struct stn_query_call, call);
+    return q->ops->row(q, small);
+}
+
+static int on_blob(struct stn_call *call, uint32_t i, uint32_t bytes, uint8_t **to) {
+    struct stn_query_call *q = STN_OUTER(call, struct stn_query_call, call);
+    return q->ops->blob(q, i, bytes, to);
+}
+
+static const struct stn_call_ops gathered_ops = {.done = on_done};
+static const struct stn_call_ops row_ops = {.row = on_row, .blob = on_blob, .done = on_done};
+
+struct stn_query_call *stn_query_of(struct stn_call *call) {
+    int ours = call && (call->ops == &gathered_ops || call->ops == &row_ops);
+    return ours ? STN_OUTER(call, struct stn_query_call, call) : NULL;
+}
+
+/* ---- sending ---- */
+
+static void put_frame(struct stn_writer *w, const struct stn_query_call *q,
+                      const struct stn_prepared *p) {
+    const struct stn_cql_query query = {.consistency = q->consistency_now,
+                                        .serial_consistency = q->serial_consistency,
+                                        /* Conditional writes tell their columns only in answers. */
+                                        .skip_metadata = p && q->statement->n_columns > 0,
+                                        .values = q->values,
+                                        .n_values = q->n_values,
+                                        .page_size = q->page_size,
+                                        .paging_state = q->paging_state,
+                                        .timestamp_us = q->timestamp_us};
+    if (p)
+        stn_cql_put_execute(w, 0, p->id, p->id_bytes, &query);
+    else
+        stn_cql_put_query(w, 0, q->text, &query);
+}
+
+static int send_frame(struct stn_link *link, struct stn_query_call *q, const struct stn_prepared *p,
+                      uint64_t now_ns) {
+    uint8_t small[512], *frame = small;
+    struct stn_writer w = {.to = small, .cap = sizeof small};
+    put_frame(&w, q, p);
+    size_t bytes = w.used;
+    if (bytes > sizeof small) {
+        frame = malloc(bytes);
+        if (!frame) return STERNA_ENOMEM;
+        w = (struct stn_writer){.to = frame, .cap = bytes};
+        put_frame(&w, q, p);
+    }
+    int rc = stn_conn_send(link->conn, &q->call, frame, bytes, now_ns);
+    if (frame != small) free(frame);
+    return rc;
+}
+
+/* The call is in no list. It is sent, parked, finished, or waits again: 1 unless the last. */
+static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {
+    struct stn_session *s = q->session;
+    if (q->statement && !stn_statement_ready(node, q, now_ns)) return q->state != QUERY_WAITING;
+    struct stn_link *link = stn_node_link(node, q->lane, q->has_token ? q->token : INT64_MIN);
+    const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
+    q->call = (struct stn_call){.ops = q->ops->row ? &row_ops : &gathered_ops,
+                                .shape = q->shape,
+                                .answer_bytes = q->weight_bytes};
+    int rc = link ? send_frame(link, q, p, now_ns) : STERNA_AGAIN;
+    if (rc == STERNA_AGAIN) return stn_query_wait(s, q), 0;
+    if (rc < 0) return fail(q, rc, "out of memory for a request", NULL), 1;
+    link->dirty = 1;
+    q->state = QUERY_SENT;
+    q->node = node;
+    q->n_tries++;
+    node->window[q->lane].outstanding_bytes += q->weight_bytes;
+    stn_calls_append(&s->sent, q);
+    atomic_fetch_add(&s->tries, 1);
+    atomic_fetch_add(&s->in_flight, 1);
+    atomic_fetch_add(&s->in_flight_bytes, q->weight_bytes);
+    return 1;
+}
+
+static int lane_has_room(struct stn_session *s, enum stn_lane lane) {
+    for (unsigned i = 0; i < s->n_nodes; i++)
+        if (s->nodes[i]->local && stn_node_is_ready(s->nodes[i], lane) &&
+            stn_node_has_room(s->nodes[i], lane, 1))
+            return 1;
+    return 0;
+}
+
+/* Once around the queue; those that fit nowhere stay, in their order. */
+static void send_lane(struct stn_session *s, enum stn_lane lane, uint64_t now_ns) {
+    struct stn_call_list *waiting = &s->waiting[lane], left = {0};
+    int stuck = 0;
+    if (waiting->n == 0) return;
+    for (unsigned i = 0; i < s->n_nodes; i++) stn_node_open_lane(s->nodes[i], lane);
+    for (struct stn_query_call *q; !stuck && (q = stn_calls_take(waiting));) {
+        struct stn_node *node = stn_route(s, q, now_ns, NULL);
+        if (node) {
+            stuck = !send_to(node, q, now_ns);
+        } else {
+            stn_calls_append(&left, q);
+            stuck = !lane_has_room(s, lane);
+        }
+    }
+    while (left.last) { /* back to the front */
+        struct stn_query_call *q = left.last;
+        stn_calls_remove(&left, q);
+        stn_calls_prepend(waiting, q);
+    }
+}
+
+void stn_queries_send(struct stn_session *s, uint64_t now_ns) {
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++) send_lane(s, (enum stn_lane)lane, now_ns);
+    for (unsigned i = 0; i < s->n_nodes; i++) stn_node_flush(s->nodes[i], now_ns);
+}
+
+/* ---- time ---- */
+
+void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q) {
+    switch (q->state) {
+    case QUERY_WAITING:
+        stn_calls_remove(&s->waiting[q->lane], q);
+        break;
+    case QUERY_PARKED:
+        stn_calls_remove(&stn_prepared_at(q->node, q->statement)->parked, q);
+        break;
+    case QUERY_SENT:
+        leave_node(q);
+        stn_conn_give_up(q->call.conn, &q->call);
+        break;
+    case QUERY_LATER:
+        stn_calls_remove(&s->later, q);
+        break;
+    default:
+        break;
+    }
+    q->state = QUERY_IDLE;
+}
+
+/* Requests without an answer for too long: their nodes are passed over, their streams stay taken.
+ */
+static uint64_t expire(struct stn_session *s, uint64_t now_ns) {
+    while (s->sent.first && now_ns - s->sent.first->call.sent_ns >= s->request_timeout_ns) {
+        struct stn_query_call *q = s->sent.first;
+        char words[160], where[STN_ADDRESS_TEXT_BYTES];
+        snprintf(words, sizeof words, "%s: no answer for %.1f s", stn_node_text(q->node, where),
+                 (double)(now_ns - q->call.sent_ns) / 1e9);
+        stn_session_remember(s, words);
+        stn_node_overloaded(q->node, q->lane, now_ns);
+        mark_tried(q, q->node);
+        stn_query_withdraw(s, q);
+        q->last_code = STERNA_ETIMEOUT;
+        if (now_ns - q->begun_ns > s->outage_ns)
+            fail(q, STERNA_ETIMEOUT, words, NULL);
+        else
+            try_again(q, now_ns, 0);
+    }
+    return s->sent.first ? s->sent.first->call.sent_ns + s->request_timeout_ns : UINT64_MAX;
+}
+
+static uint64_t wake_later(struct stn_session *s, uint64_t now_ns) {
+    uint64_t at = UINT64_MAX;
+    for (struct stn_query_call *q = s->later.first, *next; q; q = next) {
+        next = q->next;
+        if (q->due_ns > now_ns) {
+            at = STN_MIN(at, q->due_ns);
+            continue;
+        }
+        stn_calls_remove(&s->later, q);
+        stn_query_wait(s, q);
+    }
+    return at;
+}
+
+/* Nobody answers: it is told now and then, and in the end all that waits fails. */
+static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
+    size_t n = s->later.n;
+    int reachable = 0;
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++) {
+        n += s->waiting[lane].n;
+        for (unsigned i = 0; i < s->n_nodes && !reachable; i++)
+            reachable = s->nodes[i]->local && stn_node_is_ready(s->nodes[i], (enum stn_lane)lane);
+    }
+    if (n == 0 || (reachable && s->later.n == 0) || (reachable && s->sent.n > 0)) {
+        s->outage_since_ns = 0;
+        return UINT64_MAX;
+    }
+    if (s->outage_since_ns == 0) {
+        s->outage_since_ns = now_ns;
+        s->outage_told_ns = now_ns + OUTAGE_FIRST_LINE_NS - OUTAGE_LINE_NS;
+    }
+    if (now_ns - s->outage_told_ns >= OUTAGE_LINE_NS) {
+        s->outage_told_ns = now_ns;
+        stn_log(
+            STERNA_LOG_WARNING,
+            "no answer for %.0f s, giving up after %.0f s: %zu requests wait, %zu are out; last: "
+            "%s",
+            (double)(now_ns - s->outage_since_ns) / 1e9, (double)s->outage_ns / 1e9, n, s->sent.n,
+            s->last_error);
+    }
+    if (now_ns - s->outage_since_ns < s->outage_ns) return now_ns + STN_NS_PER_S;
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (struct stn_query_call *q; (q = stn_calls_take(&s->waiting[lane]));)
+            fail(q, q->last_code < 0 ? q->last_code : STERNA_EUNREACHABLE, s->last_error, NULL);
+    return UINT64_MAX;
+}
+
+uint64_t stn_queries_tick(struct stn_session *s, uint64_t now_ns) {
+    uint64_t expire_ns = expire(s, now_ns), later_ns = wake_later(s, now_ns);
+    uint64_t outage_ns = watch_outage(s, now_ns);
+    return STN_MIN(STN_MIN(expire_ns, later_ns), outage_ns);
+}

@@ -1,0 +1,138 @@
+/* Which node a call goes to: a replica of its token, the less loaded of two drawn ones. */
+#include <string.h>
+
+#include "net/parts.h"
+#include "wire/token.h"
+
+#define KEY_BYTES_MAX 1024
+
+/* A composite partition key: each part as u16 length, bytes, a zero byte. */
+static size_t join_key(const struct stn_query_call *q, uint8_t *to) {
+    struct stn_writer w = {.to = to, .cap = KEY_BYTES_MAX};
+    for (size_t i = 0; i < q->statement->n_key; i++) {
+        const struct stn_cql_value *part = &q->values[q->statement->key[i]];
+        if (part->bytes < 0) return 0;
+        stn_put_be16(&w, (uint16_t)part->bytes);
+        stn_put_bytes(&w, part->data, (size_t)part->bytes);
+        stn_put_u8(&w, 0);
+    }
+    return w.used <= w.cap ? w.used : 0;
+}
+
+void stn_route_token(struct stn_query_call *q) {
+    const struct stn_statement *t = q->statement;
+    uint8_t joined[KEY_BYTES_MAX];
+    q->has_token = 0;
+    if (!t || t->n_key == 0) return;
+    for (size_t i = 0; i < t->n_key; i++)
+        if (t->key[i] >= q->n_values) return;
+    const struct stn_cql_value *only = &q->values[t->key[0]];
+    size_t bytes = t->n_key == 1 ? 0 : join_key(q, joined);
+    if (t->n_key == 1 && only->bytes >= 0)
+        q->token = stn_token(only->data, (size_t)only->bytes);
+    else if (bytes > 0)
+        q->token = stn_token(joined, bytes);
+    else
+        return;
+    q->has_token = 1;
+}
+
+struct choice {
+    struct stn_node *nodes[STN_REPLICAS_MAX];
+    size_t n;
+};
+
+static void add(struct choice *c, struct stn_node *node) {
+    if (c->n < STN_REPLICAS_MAX) c->nodes[c->n++] = node;
+}
+
+static struct stn_node *node_of_host(const struct stn_session *s, const uint8_t host_id[16]) {
+    for (unsigned i = 0; i < s->n_nodes; i++)
+        if (memcmp(s->nodes[i]->host_id, host_id, 16) == 0) return s->nodes[i];
+    return NULL;
+}
+
+/* The local replicas of the call's token, as far as they are known. */
+static void find_replicas(struct stn_session *s, const struct stn_query_call *q, uint64_t now_ns,
+                          struct choice *out) {
+    const struct stn_tablet_replica *tablet;
+    const uint16_t *numbers;
+    size_t n = stn_tablets_find(q->statement->tablets, q->token, now_ns, &tablet);
+    for (size_t i = 0; i < n; i++) {
+        struct stn_node *node = node_of_host(s, tablet[i].host_id);
+        if (node && node->local) add(out, node);
+    }
+    if (n > 0 || !s->ring) return;
+    n = stn_ring_replicas(s->ring, q->token, &numbers);
+    for (size_t i = 0; i < n; i++)
+        if (s->nodes[numbers[i]]->local) add(out, s->nodes[numbers[i]]);
+}
+
+static double load(const struct stn_node *node, enum stn_lane lane) {
+    return (double)(node->window[lane].outstanding_bytes + 1) * (node->delay_ns + 1e5);
+}
+
+/* The less loaded of two random candidates ("power of two choices", Mitzenmacher 2001). */
+static struct stn_node *less_loaded(struct stn_session *s, const struct choice *c,
+                                    enum stn_lane lane) {
+    if (c->n == 0) return NULL;
+    struct stn_node *a = c->nodes[stn_session_random(s, (uint32_t)c->n)];
+    struct stn_node *b = c->nodes[stn_session_random(s, (uint32_t)c->n)];
+    return load(b, lane) < load(a, lane) ? b : a;
+}
+
+static int was_tried(const struct stn_query_call *q, const struct stn_node *node) {
+    return node->index < 32 ? (int)(q->tried >> node->index & 1) : q->node == node;
+}
+
+/* Of `all` those that are connected and have room. *connected: how many are at all, *untried: of
+ * these, how many have not failed this call yet. */
+static void narrow(const struct stn_query_call *q, const struct choice *all, struct choice *out,
+                   size_t *connected, size_t *untried) {
+    *connected = *untried = out->n = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        struct stn_node *node = all->nodes[i];
+        if (!stn_node_is_ready(node, q->lane)) continue;
+        ++*connected;
+        if (was_tried(q, node)) continue;
+        ++*untried;
+        if (stn_node_has_room(node, q->lane, q->weight_bytes)) add(out, node);
+    }
+}
+
+/* Any connected local node, beginning at a random one. */
+static struct stn_node *any_node(struct stn_session *s, const struct stn_query_call *q,
+                                 int *hopeless) {
+    uint32_t first = s->n_nodes ? stn_session_random(s, s->n_nodes) : 0;
+    struct stn_node *again = NULL;
+    for (unsigned i = 0; i < s->n_nodes; i++) {
+        struct stn_node *node = s->nodes[(first + i) % s->n_nodes];
+        if (!node->local || !stn_node_is_ready(node, q->lane)) continue;
+        *hopeless = 0;
+        if (!stn_node_has_room(node, q->lane, q->weight_bytes)) continue;
+        if (!was_tried(q, node)) return node;
+        again = node;
+    }
+    return again; /* all have failed it once: the way is clear for a second round */
+}
+
+struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint64_t now_ns,
+                           int *hopeless) {
+    struct choice all = {.n = 0}, fit;
+    size_t connected = 0, untried = 0;
+    int none = 1;
+    if (q->has_token) {
+        find_replicas(s, q, now_ns, &all);
+        q->n_replicas = (unsigned)all.n;
+        narrow(q, &all, &fit, &connected, &untried);
+        if (connected > 0 && untried == 0) { /* a second round over the replicas */
+            q->tried = 0;
+            narrow(q, &all, &fit, &connected, &untried);
+        }
+        none = connected == 0;
+    }
+    /* Only a key without a connected replica goes through another node, which doubles the way. */
+    struct stn_node *found = connected > 0 ? less_loaded(s, &fit, q->lane) : any_node(s, q, &none);
+    if (hopeless) *hopeless = none;
+    return found;
+}
