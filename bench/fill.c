@@ -24,7 +24,8 @@ int main(int argc, char **argv) {
     double sigma = option_real(argc, argv, "sigma", 0.5);
     struct random_stream sizes = {option_number(argc, argv, "seed", 1)}, content = {~sizes.state};
     struct sterna_error err = {0};
-    const struct sterna_store_options create = {sizeof create, STERNA_OPEN_CREATE, NULL};
+    const struct sterna_store_options create = {.struct_size = sizeof create,
+                                                .mode = STERNA_OPEN_CREATE};
     sterna_store *store;
     sterna_ingest *ingest;
     uint64_t run, n_bytes = 0;

@@ -29,7 +29,7 @@ static int parse_url(const char *url, const char **dir, struct sterna_error *err
 
 static int take_options(const struct sterna_store_options *from, struct sterna_store_options *to,
                         struct sterna_error *err) {
-    *to = (struct sterna_store_options){sizeof *to, STERNA_OPEN_READ, NULL};
+    *to = (struct sterna_store_options){.struct_size = sizeof *to, .mode = STERNA_OPEN_READ};
     if (from && from->struct_size != sizeof *to)
         return stn_fail(err, STERNA_EINVAL,
                         "store options: struct_size is %zu, not %zu: set it to sizeof, and build "

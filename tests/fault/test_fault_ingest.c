@@ -121,7 +121,7 @@ static void make_masked(const char *dir) {
 
 static int ingest_masked(const char *dir, struct sterna_error *err) {
     static const struct sterna_ingest_field mask = {"mask", "masks/{stem}.png", STERNA_KIND_MASK};
-    struct sterna_store_options create = {sizeof create, STERNA_OPEN_CREATE, NULL};
+    struct sterna_store_options create = {.struct_size = sizeof create, .mode = STERNA_OPEN_CREATE};
     struct sterna_ingest_options o;
     sterna_store *s;
     sterna_ingest_options_init(&o);

@@ -9,7 +9,7 @@
 
 static int open_as(sterna_store **out, const char *dir, enum sterna_open_mode mode,
                    struct sterna_error *err) {
-    struct sterna_store_options o = {sizeof o, mode, NULL};
+    struct sterna_store_options o = {.struct_size = sizeof o, .mode = mode};
     return sterna_store_open(out, test_path(dir, "store"), &o, err);
 }
 

@@ -94,7 +94,7 @@ const struct sterna_ingest_options *dataset_options(const char *dir) {
 
 int dataset_ingest(const char *store, const char *dir, struct sterna_ingest_result *result,
                    struct sterna_error *err) {
-    struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+    struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_CREATE};
     struct sterna_ingest_result unused;
     sterna_store *s;
     char images[4096];
@@ -148,7 +148,7 @@ static int add_one(sterna_ingest *in, unsigned c, unsigned i, struct sterna_erro
 }
 
 int dataset_add(const char *store, unsigned n_per_class, struct sterna_error *err) {
-    struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+    struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_CREATE};
     sterna_store *s = NULL;
     sterna_ingest *in = NULL;
     uint64_t run;

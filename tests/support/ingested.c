@@ -35,7 +35,7 @@ static int progress(void *ctx, const struct sterna_progress *now) {
 }
 
 static void open_store(struct ingested *g) {
-    struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+    struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_CREATE};
     if (sterna_store_open(&g->store, tree_path(&g->home, "store"), &o, &g->err) < 0)
         die("store", g->err.message);
 }

@@ -167,7 +167,7 @@ static void test_ingest_paths_longer_than_the_system_takes(void **state) {
 
 static void test_ingest_passes_over_the_store_in_its_folder(void **state) {
     struct ingested g;
-    struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+    struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_CREATE};
     (void)state;
     ingested_open(&g);
     sterna_store_close(&g.store);
@@ -261,7 +261,7 @@ static void test_ingest_reports_files_it_may_not_read(void **state) {
     assert_int_equal(chmod(g.home.path, 0777), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+        struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_CREATE};
         if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
         if (sterna_store_open(&g.store, tree_path(&g.home, "other"), &o, &g.err) < 0) _exit(3);
         if (ingested_run(&g) < 0) _exit(4);
@@ -793,7 +793,7 @@ static void test_ingest_refuses_what_is_no_folder(void **state) {
     assert_int_equal(ingested_run(&g), STERNA_EINVAL);
     g.options.struct_size = sizeof g.options;
     sterna_store_close(&g.store);
-    struct sterna_store_options o = {sizeof o, STERNA_OPEN_READ, NULL};
+    struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_READ};
     assert_ok(sterna_store_open(&g.store, tree_path(&g.home, "store"), &o, &g.err));
     assert_int_equal(ingested_run(&g), STERNA_EREADONLY);
     ingested_close(&g);
@@ -823,7 +823,7 @@ static void test_ingest_on_a_full_disk_loses_nothing(void **state) {
     sterna_store_close(&g.store);
     pid_t pid = fork();
     if (pid == 0) {
-        struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+        struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_CREATE};
         if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
             mount("tmpfs", g.home.path, "tmpfs", 0, "size=3m") != 0)
             _exit(77);

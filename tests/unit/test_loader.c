@@ -53,7 +53,7 @@ static void add_sample(struct stn_lmdb_writer *w, uint32_t note, unsigned i) {
 static int make_store(void **state) {
     (void)state;
     dir = test_dir_make();
-    struct sterna_store_options o = {sizeof o, STERNA_OPEN_CREATE, NULL};
+    struct sterna_store_options o = {.struct_size = sizeof o, .mode = STERNA_OPEN_CREATE};
     struct stn_lmdb_writer *w;
     uint64_t run;
     uint32_t image, note;

@@ -43,7 +43,8 @@ static const uint8_t id_one[16] = {1, 2, 3}, id_two[16] = {7, 7};
 
 static int open_as(sterna_store **s, const char *url, enum sterna_open_mode mode,
                    const uint8_t *dataset_id, struct sterna_error *err) {
-    const struct sterna_store_options o = {sizeof o, mode, dataset_id};
+    const struct sterna_store_options o = {
+        .struct_size = sizeof o, .mode = mode, .dataset_id = dataset_id};
     return sterna_store_open(s, url, &o, err);
 }
 
@@ -93,7 +94,7 @@ static void test_store_options(void **state) {
     struct box *b = *state;
     struct sterna_error err = {0};
     sterna_store *s;
-    struct sterna_store_options o = {0, STERNA_OPEN_CREATE, NULL};
+    struct sterna_store_options o = {.struct_size = 0, .mode = STERNA_OPEN_CREATE};
     assert_int_equal(sterna_store_open(&s, b->store, &o, &err), STERNA_EINVAL);
     assert_non_null(strstr(err.message, "struct_size"));
     o.struct_size = sizeof o;
