@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/thread.h"
+#include "ingest/ahead.h"
 #include "ingest/classes.h"
 #include "ingest/reader.h"
 #include "store.h"
@@ -248,8 +249,10 @@ static int settle(struct folder *f, struct stn_job *job) {
 
 static int write_all(struct folder *f) {
     struct stn_job *job;
+    struct stn_ahead ahead;
     int rc;
-    while ((rc = stn_jobs_result(&f->jobs, TELL_EVERY_MS, &job, f->err)) >= 0) {
+    stn_ahead_init(&ahead, &f->jobs, f->ingest->values);
+    while ((rc = stn_ahead_next(&ahead, TELL_EVERY_MS, &job, f->err)) >= 0) {
         if (rc == STERNA_END) return tell_progress(f, 1);
         if (rc == STERNA_OK) {
             if (job->is_sample)

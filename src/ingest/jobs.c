@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <time.h>
 
-static void push(struct stn_job_list *list, struct stn_job *job) {
+void stn_job_push(struct stn_job_list *list, struct stn_job *job) {
     job->next = NULL;
     if (list->last)
         list->last->next = job;
@@ -13,7 +13,7 @@ static void push(struct stn_job_list *list, struct stn_job *job) {
     list->last = job;
 }
 
-static struct stn_job *pop(struct stn_job_list *list) {
+struct stn_job *stn_job_pop(struct stn_job_list *list) {
     struct stn_job *job = list->first;
     if (job) list->first = job->next;
     if (!list->first) list->last = NULL;
@@ -38,7 +38,7 @@ int stn_jobs_init(struct stn_jobs *q, size_t n, size_t n_cells, unsigned n_reade
             stn_jobs_fini(q);
             return STERNA_ENOMEM;
         }
-        push(&q->free, &q->all[i]);
+        stn_job_push(&q->free, &q->all[i]);
     }
     return STERNA_OK;
 }
@@ -61,7 +61,7 @@ void stn_jobs_fini(struct stn_jobs *q) {
 static void hand_over(struct stn_jobs *q, struct stn_job_list *list, pthread_cond_t *who,
                       struct stn_job *job) {
     pthread_mutex_lock(&q->lock);
-    push(list, job);
+    stn_job_push(list, job);
     pthread_cond_signal(who);
     pthread_mutex_unlock(&q->lock);
 }
@@ -81,7 +81,7 @@ void stn_jobs_free(struct stn_jobs *q, struct stn_job *job) {
 struct stn_job *stn_jobs_take(struct stn_jobs *q) {
     pthread_mutex_lock(&q->lock);
     while (!q->free.first && !q->stopped) pthread_cond_wait(&q->a_free, &q->lock);
-    struct stn_job *job = q->stopped ? NULL : pop(&q->free);
+    struct stn_job *job = q->stopped ? NULL : stn_job_pop(&q->free);
     pthread_mutex_unlock(&q->lock);
     return job;
 }
@@ -89,7 +89,7 @@ struct stn_job *stn_jobs_take(struct stn_jobs *q) {
 struct stn_job *stn_jobs_next(struct stn_jobs *q) {
     pthread_mutex_lock(&q->lock);
     while (!q->todo.first && !q->walk_ended && !q->stopped) pthread_cond_wait(&q->a_todo, &q->lock);
-    struct stn_job *job = q->stopped ? NULL : pop(&q->todo);
+    struct stn_job *job = q->stopped ? NULL : stn_job_pop(&q->todo);
     pthread_mutex_unlock(&q->lock);
     return job;
 }
@@ -120,11 +120,11 @@ static struct timespec deadline_in(unsigned ms) {
 int stn_jobs_result(struct stn_jobs *q, unsigned timeout_ms, struct stn_job **job,
                     struct sterna_error *err) {
     struct timespec deadline = deadline_in(timeout_ms);
-    int rc = STERNA_OK, waited = 0;
+    int rc = STERNA_OK, waited = timeout_ms ? 0 : ETIMEDOUT;
     pthread_mutex_lock(&q->lock);
     while (!q->done.first && q->n_readers > 0 && !q->stopped && waited != ETIMEDOUT)
         waited = pthread_cond_timedwait(&q->a_done, &q->lock, &deadline);
-    *job = q->stopped ? NULL : pop(&q->done);
+    *job = q->stopped ? NULL : stn_job_pop(&q->done);
     if (q->error.code < 0) {
         rc = q->error.code;
         if (err) *err = q->error;

@@ -39,6 +39,8 @@ struct stn_job {
 struct stn_job_list {
     struct stn_job *first, *last;
 };
+void stn_job_push(struct stn_job_list *list, struct stn_job *job); /* at its end */
+struct stn_job *stn_job_pop(struct stn_job_list *list);            /* the first, or NULL */
 
 struct stn_jobs {
     struct stn_job *all;
@@ -65,8 +67,8 @@ struct stn_job *stn_jobs_next(struct stn_jobs *q);
 void stn_jobs_done(struct stn_jobs *q, struct stn_job *job);
 void stn_jobs_reader_ended(struct stn_jobs *q);
 
-/* The writer: a read file: OK; AGAIN after timeout_ms; END when all are through; or the failure of
- * a thread. */
+/* The writer: a read file: OK; AGAIN after timeout_ms (0: at once); END when all are through; or
+ * the failure of a thread. */
 int stn_jobs_result(struct stn_jobs *q, unsigned timeout_ms, struct stn_job **job,
                     struct sterna_error *err);
 void stn_jobs_free(struct stn_jobs *q, struct stn_job *job);
