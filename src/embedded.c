@@ -187,6 +187,10 @@ int stn_embedded_open(struct sterna_store *store, const char *dir,
     store->backend = &e->base;
     store->dir = strdup(dir);
     if (!store->dir) return stn_fail_memory(err, dir);
+    if (options->replication)
+        return stn_fail(err, STERNA_EINVAL,
+                        "%s: a store in a directory has no replication: it is of clusters only",
+                        dir);
     struct opening o = {e, dir, options};
     int rc = open_parts(&o, err);
     store->catalog = e->catalog;

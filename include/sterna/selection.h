@@ -55,8 +55,10 @@ struct sterna_selection_info {
 };
 
 /* Makes or opens a selection. Samples stand in the order of path, then id; with ids or ids_file in
- * the given order (an unknown id is ENOTFOUND, a repeated one EINVAL).
- * Returns OK, EQUERY, ETIMEOUT, ENOTFOUND, EFORMAT, EMISMATCH (of another data set), EINVAL, EIO.
+ * the given order (an unknown id is ENOTFOUND, a repeated one EINVAL). Of tables of another tool
+ * whose samples have not been listed yet, ids alone make a selection: taken as they are, with
+ * unknown lengths, without labels. Returns OK, EQUERY, ETIMEOUT, ENOTFOUND, EFORMAT, EMISMATCH (of
+ * another data set), EINVAL, EIO.
  */
 STERNA_API int sterna_select(sterna_selection **out, sterna_store *store,
                              const struct sterna_select_options *options, struct sterna_error *err);

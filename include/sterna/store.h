@@ -35,6 +35,15 @@ struct sterna_store_options {
     size_t struct_size; /* sizeof(struct sterna_store_options) */
     enum sterna_open_mode mode;
     const uint8_t *dataset_id; /* STERNA_ID_BYTES for a new store, or NULL: a random one */
+    /* Of a cluster's keyspace that STERNA_OPEN_CREATE makes: "dc1=3,dc2=2" for each data centre, or
+     * a number for SimpleStrategy. NULL: the keyspace must exist. EINVAL for a directory. */
+    const char *replication;
+    /* Asks for the password of `user` at `host`: writes it into buf[cap], NUL-terminated, and
+     * returns OK, or another code. Asked only when neither password_file in the URL nor the
+     * environment's STERNA_PASSWORD gives one; at each new connection, on any thread, as long as
+     * the store or what was opened from it is. May be NULL. */
+    int (*password)(void *ctx, const char *user, const char *host, char *buf, size_t cap);
+    void *password_ctx;
 };
 
 struct sterna_store_info {
@@ -60,8 +69,25 @@ struct sterna_run {
     const char *source; /* directory or URL it came from; valid during the callback */
 };
 
-/* Opens the store that `url` names: PATH or lmdb:PATH. `options` may be NULL (read).
- * *out is NULL on failure. Returns OK, ENOTFOUND, EFORMAT, EIO, EREADONLY, EINVAL, ENOMEM. */
+/* Opens the store that `url` names. `options` may be NULL (read). *out is NULL on failure.
+ *
+ *   PATH or lmdb:PATH   a directory
+ *   cassandra://[user@]host[:port][,host..]/KEYSPACE/DATASET[?option=value[&..]]
+ *                       a data set in an Apache Cassandra or ScyllaDB cluster
+ *     dc=NAME                   the data centre to read from (that of the first host)
+ *     tls=verify|off            encrypted, the servers' certificates checked; plain (off)
+ *     ca=FILE cert=FILE key=FILE   whom to trust (the system's); our own certificate and key (PEM)
+ *     consistency=LEVEL         of reads, such as local_quorum (local_one)
+ *     connections=N             to each server (chosen)
+ *     password_file=FILE        its first line is the password; else STERNA_PASSWORD, else asked
+ * for outage_timeout=SECONDS    for which all servers may be silent translate=FROM>TO[,..]
+ * addresses that servers give as FROM are reached as TO and, for tables that another tool has made,
+ * which of their columns are what: table=[KEYSPACE.]NAME id=COLUMN image=COLUMN label=COLUMN
+ * [image_crc=COLUMN] [mask=COLUMN] [meta=[KEYSPACE.]TABLE]   such a store is read only; its samples
+ * are listed (the whole table is looked through) only when a call needs more than their ids
+ *
+ * A password in a URL is refused. Returns OK, ENOTFOUND, EFORMAT, EIO, EREADONLY, EINVAL, ENOMEM,
+ * and of a cluster EUNREACHABLE, EREFUSED, ETIMEOUT, EPROTO. */
 STERNA_API int sterna_store_open(sterna_store **out, const char *url,
                                  const struct sterna_store_options *options,
                                  struct sterna_error *err);

@@ -1,4 +1,5 @@
-/* The public calls that need a store: checked for a fork, then handed to its catalogue. */
+/* The public calls that need a store: checked for a fork, its samples listed if they are not yet,
+ * then handed to its catalogue. */
 #include "catalog/select.h"
 #include "store.h"
 
@@ -6,7 +7,15 @@ int sterna_select(sterna_selection **out, sterna_store *store,
                   const struct sterna_select_options *options, struct sterna_error *err) {
     stn_error_clear(err);
     *out = NULL;
-    int rc = stn_store_check(store, err);
+    int rc = stn_store_check(store, err), listed = 1;
+    const struct sterna_select_options *o = options;
+    if (rc == STERNA_OK && o) rc = stn_select_check(o, err);
+    if (rc < 0) return rc;
+    int by_id = o && (o->ids || o->ids_file), by_file = o && (o->name || o->file);
+    int alone = by_id && o->n_columns == 0 && o->as_of_run == 0; /* nothing but ids is needed */
+    if (alone) rc = stn_store_is_listed(store, &listed, err);
+    if (rc == STERNA_OK && !listed) return stn_catalog_select_ids(out, store->catalog, o, err);
+    if (rc == STERNA_OK && !alone && !by_file) rc = stn_store_list(store, err);
     return rc < 0 ? rc : stn_catalog_select(out, store->catalog, store->dir, options, err);
 }
 
@@ -16,6 +25,7 @@ int sterna_query(sterna_store *store, const struct sterna_query_options *options
                  void *ctx, struct sterna_error *err) {
     stn_error_clear(err);
     int rc = stn_store_check(store, err);
+    if (rc == STERNA_OK) rc = stn_store_list(store, err);
     return rc < 0 ? rc : stn_catalog_query(store->catalog, options, row, ctx, err);
 }
 
@@ -24,6 +34,7 @@ int sterna_split(sterna_store *store, const struct sterna_split_options *options
                  struct sterna_error *err) {
     stn_error_clear(err);
     int rc = stn_store_check(store, err);
+    if (rc == STERNA_OK) rc = stn_store_list(store, err);
     if (rc < 0) return rc;
     return stn_catalog_split(store->catalog, store->dir, options, report, ctx, err);
 }

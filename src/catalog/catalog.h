@@ -95,6 +95,9 @@ int stn_catalog_update(struct stn_catalog *c, const struct stn_row *row, int new
                        struct sterna_error *err);
 /* Commits the run, or (if no sample was added or changed) rolls back and gives *run = 0. */
 int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error *err);
+/* Ends the run, keeping what was declared and no run: fields of a store whose samples are not listed
+ * yet. EINVAL if there are samples in it. */
+int stn_catalog_commit_declarations(struct stn_catalog *c, struct sterna_error *err);
 void stn_catalog_rollback(struct stn_catalog *c); /* no run open: does nothing */
 
 /* Calls `each` for every sample that the open run has added or changed, once, with all its columns
@@ -131,6 +134,12 @@ int stn_catalog_query(struct stn_catalog *c, const struct sterna_query_options *
  * directory: DIR/selections/NAME.sel, DIR/cache/. */
 int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char *dir,
                        const struct sterna_select_options *options, struct sterna_error *err);
+
+/* A selection of ids that are taken as they are, for a catalogue that is not filled yet: lengths
+ * unknown, labels none, run 0. `o` has been checked, and has ids or ids_file. EINVAL (an id is
+ * listed twice, no UUID), ENOTFOUND (the file), EIO. */
+int stn_catalog_select_ids(sterna_selection **out, struct stn_catalog *c,
+                           const struct sterna_select_options *o, struct sterna_error *err);
 
 /* sterna_split over this catalogue, into DIR/selections. */
 int stn_catalog_split(struct stn_catalog *c, const char *dir,

@@ -232,11 +232,7 @@ static int make_new(sterna_selection **out, struct stn_catalog *c, const char *d
 
 /* ---- the choice ---- */
 
-int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char *dir,
-                       const struct sterna_select_options *options, struct sterna_error *err) {
-    static const struct sterna_select_options all = {.struct_size = sizeof all};
-    const struct sterna_select_options *o = options ? options : &all;
-    *out = NULL;
+int stn_select_check(const struct sterna_select_options *o, struct sterna_error *err) {
     int rc = stn_query_check_options(o->struct_size, sizeof *o, "select", err);
     if (rc < 0) return rc;
     int ways = !!o->where + !!o->name + !!o->file + !!o->ids_file + !!o->ids;
@@ -251,6 +247,16 @@ int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char
     for (size_t i = 0; i < o->n_columns; i++)
         if (!o->columns[i])
             return stn_fail(err, STERNA_EINVAL, "select options: columns[%zu] is NULL", i);
+    return STERNA_OK;
+}
+
+int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char *dir,
+                       const struct sterna_select_options *options, struct sterna_error *err) {
+    static const struct sterna_select_options all = {.struct_size = sizeof all};
+    const struct sterna_select_options *o = options ? options : &all;
+    *out = NULL;
+    int rc = stn_select_check(o, err);
+    if (rc < 0) return rc;
     if (o->name) return open_named(out, c, dir, o, err);
     if (o->file) return open_old(out, c, o->file, o, err);
     return make_new(out, c, dir, o, err);

@@ -7,6 +7,9 @@
 #define STN_SELECTIONS_DIR "selections"
 #define STN_CACHE_DIR "cache"
 
+/* EINVAL: options that contradict each other, or of another version of the headers. */
+int stn_select_check(const struct sterna_select_options *o, struct sterna_error *err);
+
 /* EINVAL: not [A-Za-z0-9_.-]+, or starting with a dot or dash. */
 int stn_selection_check_name(const char *name, struct sterna_error *err);
 /* DIR/selections/NAME.sel, malloc'ed; NULL without memory. */

@@ -222,8 +222,7 @@ int sterna_loader_open(sterna_loader **out, sterna_store *store, sterna_selectio
                                  .fields = fields};
     stn_error_clear(err);
     *out = NULL;
-    int rc = stn_store_check(store, err);
-    if (rc == STERNA_OK) rc = sterna_store_info(store, &store_info, err);
+    int rc = stn_store_facts(store, &store_info, err);
     if (rc < 0) return rc;
     sterna_selection_info(selection, &info);
     rc = same_dataset(info.dataset_id, store_info.dataset_id, err);
