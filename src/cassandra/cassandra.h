@@ -30,9 +30,14 @@ struct stn_location {
     int tls; /* 0: no option: plain; 1: verify; -1: off */
     char *ca, *cert, *key;
     char *password_file;
-    uint16_t read_consistency, write_consistency; /* LOCAL_ONE, LOCAL_QUORUM */
-    unsigned connections;
-    unsigned outage_timeout_ms;
+    /* consistency=      reads         writes
+     *   LOCAL_ONE, ONE  as it says    LOCAL_QUORUM   (LOCAL_ONE without the option)
+     *   LOCAL_QUORUM    LOCAL_QUORUM  LOCAL_QUORUM
+     *   QUORUM, ALL     as it says    as it says
+     *   EACH_QUORUM     LOCAL_QUORUM  EACH_QUORUM    (so that every data centre can read it so) */
+    uint16_t read_consistency, write_consistency;
+    unsigned connections;                 /* 0: chosen by the session, as is: */
+    unsigned outage_timeout_ms;           /* outage_timeout=0 is 1 ms */
     struct stn_translation *translations; /* translate=FROM>TO[,..] */
     size_t n_translations;
     /* a mapping of tables that are not ours; table NULL: it is ours */
@@ -45,9 +50,9 @@ struct stn_location {
 int stn_location_parse(struct stn_location *out, const char *url, struct sterna_error *err);
 void stn_location_fini(struct stn_location *l); /* safe twice */
 
-/* The password for l->user, newly looked for: password_file, STERNA_PASSWORD, then `ask` (may be
- * NULL; its answer is kept by the asker). For stn_conn_config.password: ctx is a struct stn_secret.
- */
+/* The password for l->user, newly looked for: password_file (its first line), STERNA_PASSWORD, then
+ * `ask` (may be NULL; its answer is kept by the asker). EREFUSED, with all three ways in the
+ * message. For stn_conn_config.password: ctx is a struct stn_secret. */
 struct stn_secret {
     const struct stn_location *location;
     int (*ask)(void *ctx, const char *user, const char *host, char *buf, size_t cap,
