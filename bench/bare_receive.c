@@ -1,0 +1,154 @@
+/* The bare receive loop: the least a client can do to get samples out of a CQL server. It keeps K
+ * requests on their way on each of C connections, reads into one buffer, finds where frames end,
+ * and drops the bytes.
+ *
+ *   bare_receive HOST:PORT --connections 4 --outstanding 16 --seconds 3 --buffer 256K [--crc 1]
+ *
+ * --crc 1: the bytes that came are also run through CRC-32C, in the buffer. Prints one JSON line.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <isa-l/crc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cql_setup.h"
+
+enum { STREAMS_MAX = 1024, FRAME_BYTES_MAX = 128 };
+
+struct link {
+    int fd;
+    uint8_t head[STN_CQL_HEADER_BYTES]; /* of the frame that comes */
+    size_t head_bytes;                  /* of it that are here */
+    size_t body_left;
+    int16_t answered[STREAMS_MAX]; /* streams to be used again */
+    size_t n_answered;
+    uint8_t *out;
+};
+
+struct run {
+    struct link *links;
+    size_t n_links, outstanding;
+    uint8_t frame[FRAME_BYTES_MAX];
+    size_t frame_bytes;
+    uint8_t *buffer;
+    size_t buffer_bytes;
+    int with_crc;
+    uint32_t crc;
+    struct random_stream ids;
+    uint64_t samples, bytes, calls;
+};
+
+/* One request for each stream that is free. */
+static void ask(struct run *r, struct link *l) {
+    size_t bytes = l->n_answered * r->frame_bytes, sent = 0;
+    for (size_t i = 0; i < l->n_answered; i++) {
+        uint8_t *frame = l->out + i * r->frame_bytes, id[STERNA_ID_BYTES];
+        random_fill(&r->ids, id, sizeof id);
+        memcpy(frame, r->frame, r->frame_bytes);
+        cql_set_execute(frame, r->frame_bytes, l->answered[i], id);
+    }
+    l->n_answered = 0;
+    while (sent < bytes) {
+        ssize_t got = send(l->fd, l->out + sent, bytes - sent, MSG_NOSIGNAL);
+        if (got < 0 && errno != EAGAIN) die("send: %s", strerror(errno));
+        if (got > 0) sent += (size_t)got;
+    }
+}
+
+static void end_frame(struct run *r, struct link *l) {
+    if (l->head[4] != STN_CQL_RESULT) die("an answer of opcode %u", l->head[4]);
+    l->answered[l->n_answered++] = (int16_t)(l->head[2] << 8 | l->head[3]);
+    l->head_bytes = 0;
+    r->samples++;
+}
+
+static void walk(struct run *r, struct link *l, const uint8_t *at, size_t bytes) {
+    while (bytes > 0) {
+        if (l->head_bytes < sizeof l->head) {
+            struct stn_cql_header h;
+            l->head[l->head_bytes++] = *at++;
+            bytes--;
+            if (l->head_bytes < sizeof l->head) continue;
+            stn_cql_header_parse(l->head, &h);
+            l->body_left = h.body_bytes;
+        }
+        size_t n = l->body_left < bytes ? l->body_left : bytes;
+        at += n;
+        bytes -= n;
+        l->body_left -= n;
+        if (l->body_left == 0) end_frame(r, l);
+    }
+}
+
+static void receive(struct run *r, struct link *l) {
+    ssize_t got = recv(l->fd, r->buffer, r->buffer_bytes, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) die("the server closed the connection");
+    r->calls++;
+    r->bytes += (uint64_t)got;
+    if (r->with_crc) r->crc = crc32_iscsi(r->buffer, (int)got, r->crc);
+    walk(r, l, r->buffer, (size_t)got);
+    if (l->n_answered) ask(r, l);
+}
+
+static void go_on(struct run *r, int poll, double seconds) {
+    struct epoll_event events[64];
+    for (double end = now_s() + seconds; now_s() < end;) {
+        int n = epoll_wait(poll, events, 64, 100);
+        for (int i = 0; i < n; i++) receive(r, events[i].data.ptr);
+    }
+}
+
+static int open_links(struct run *r, const char *server) {
+    int poll = epoll_create1(EPOLL_CLOEXEC);
+    for (size_t i = 0; i < r->n_links; i++) {
+        struct link *l = &r->links[i];
+        l->fd = cql_connect(server);
+        if (i == 0) cql_make_table(l->fd);
+        if (i == 0) r->frame_bytes = cql_make_execute(l->fd, r->frame, sizeof r->frame);
+        l->out = must(malloc(r->outstanding * r->frame_bytes));
+        for (size_t k = 0; k < r->outstanding; k++) l->answered[l->n_answered++] = (int16_t)(k + 2);
+        struct epoll_event e = {.events = EPOLLIN, .data.ptr = l};
+        if (epoll_ctl(poll, EPOLL_CTL_ADD, l->fd, &e) < 0) die("epoll: %s", strerror(errno));
+    }
+    for (size_t i = 0; i < r->n_links; i++) ask(r, &r->links[i]);
+    return poll;
+}
+
+int main(int argc, char **argv) {
+    struct run r = {.ids = {1}};
+    if (argc < 2) die("bare_receive HOST:PORT --connections C --outstanding K --seconds S");
+    r.n_links = option_number(argc, argv, "connections", 4);
+    r.outstanding = option_number(argc, argv, "outstanding", 16);
+    r.buffer_bytes = option_number(argc, argv, "buffer", 256 << 10);
+    r.with_crc = (int)option_number(argc, argv, "crc", 0);
+    double seconds = option_real(argc, argv, "seconds", 3);
+    if (!r.outstanding || r.outstanding > STREAMS_MAX) die("--outstanding 1..%d", STREAMS_MAX);
+    r.links = must(calloc(r.n_links, sizeof *r.links));
+    r.buffer = must(malloc(r.buffer_bytes));
+    int poll = open_links(&r, argv[1]);
+    go_on(&r, poll, 0.2 * seconds); /* warms up */
+    r.samples = r.bytes = r.calls = 0;
+    double start = now_s(), cpu = cpu_s();
+    go_on(&r, poll, seconds);
+    cpu = cpu_s() - cpu;
+    double took = now_s() - start;
+    printf("{\"samples\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"cpu_s\": %.6f, "
+           "\"samples_per_s\": %.1f, \"cpu_us\": %.3f, \"calls\": %.3f}\n",
+           (unsigned long long)r.samples, (unsigned long long)r.bytes, took, cpu,
+           (double)r.samples / took, 1e6 * cpu / (double)r.samples,
+           (double)r.calls / (double)r.samples);
+    for (size_t i = 0; i < r.n_links; i++) {
+        close(r.links[i].fd);
+        free(r.links[i].out);
+    }
+    close(poll);
+    free(r.links);
+    free(r.buffer);
+    return 0;
+}
