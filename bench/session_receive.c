@@ -1,7 +1,7 @@
 /* The client as the loader uses it, without a loader: C * K reads by id are always asked for over C
  * connections, each blob lands in memory of its own and is checked by its CRC-32C.
  *
- *   session_receive HOST:PORT --connections 4 --outstanding 16 --seconds 3
+ *   session_receive HOST:PORT --connections 4 --outstanding 16 --seconds 3 --bytes 110000
  *
  * The same requests as bare_receive's. Calls of malloc and its kin are counted meanwhile
  * (they are wrapped here, over glibc's). Prints one JSON line. */
@@ -73,11 +73,7 @@ static int read_row(struct stn_query_call *q, const struct stn_cql_value *small)
 static int read_blob(struct stn_query_call *q, uint32_t i, uint32_t bytes, uint8_t **to) {
     struct read *r = STN_OUTER(q, struct read, q);
     (void)i;
-    if (bytes > r->blob_cap) {
-        free(r->blob);
-        r->blob = must(malloc(bytes));
-        r->blob_cap = bytes;
-    }
+    if (bytes > r->blob_cap) die("a blob of %u bytes: say --bytes %u", bytes, bytes);
     r->bytes = bytes;
     *to = r->blob;
     return STERNA_OK;
@@ -116,6 +112,9 @@ static struct read *start(struct run *run, size_t n, uint64_t blob_bytes) {
     for (size_t i = 0; i < n; i++) {
         struct read *r = &reads[i];
         r->run = run;
+        r->blob = must(malloc(blob_bytes));
+        r->blob_cap = blob_bytes;
+        memset(r->blob, 1, blob_bytes); /* its pages are there before the clock starts */
         r->key = stn_value_of(r->id, sizeof r->id);
         r->q = (struct stn_query_call){.ops = &ops,
                                        .statement = statement,
@@ -174,13 +173,16 @@ static void take_counts(struct run *run, struct counts *c) {
 static void print_between(const struct counts *a, const struct counts *b, uint64_t failed) {
     double samples = (double)(b->samples - a->samples), took = b->at_s - a->at_s;
     double received = (double)(b->session.received_bytes - a->session.received_bytes);
-    double copied = (double)(b->session.copied_bytes - a->session.copied_bytes);
+    char copied[32] = "null";
+    if (received > 0) /* the session may count a connection's bytes when it ends only */
+        snprintf(copied, sizeof copied, "%.6f",
+                 (double)(b->session.copied_bytes - a->session.copied_bytes) / received);
     printf("{\"samples\": %.0f, \"seconds\": %.6f, \"cpu_s\": %.6f, \"samples_per_s\": %.1f, "
-           "\"cpu_us\": %.3f, \"mallocs_per_1000\": %.4f, \"copied\": %.6f, \"connections\": %llu, "
+           "\"cpu_us\": %.3f, \"mallocs_per_1000\": %.4f, \"copied\": %s, \"connections\": %llu, "
            "\"retries\": %llu, \"corrupt\": %llu}\n",
            samples, took, b->cpu_s - a->cpu_s, samples / took,
            1e6 * (b->cpu_s - a->cpu_s) / samples,
-           1000.0 * (double)(b->allocations - a->allocations) / samples, copied / received,
+           1000.0 * (double)(b->allocations - a->allocations) / samples, copied,
            (unsigned long long)b->session.connections, (unsigned long long)b->session.retries,
            (unsigned long long)failed);
 }
