@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "cli.h"
+#include "prompt.h"
 #include "size.h"
 
 const char *const cli_uneven_names[3] = {"pad", "drop", "exact"};
@@ -17,11 +18,18 @@ int cli_names_file(const char *name_or_file) {
     return strchr(name_or_file, '/') || (len > 4 && strcmp(name_or_file + len - 4, ".sel") == 0);
 }
 
-int cli_open_store(sterna_store **out, const char *url, enum sterna_open_mode mode) {
-    struct sterna_store_options o = {.struct_size = sizeof o, .mode = mode};
+int cli_is_cluster(const char *url) { return strncmp(url, "cassandra://", 12) == 0; }
+
+int cli_open_store_with(sterna_store **out, const char *url, struct sterna_store_options options) {
     struct sterna_error err = {0};
-    int rc = sterna_store_open(out, url, &o, &err);
+    options.struct_size = sizeof options;
+    options.password = cli_prompt_password;
+    int rc = sterna_store_open(out, url, &options, &err);
     return rc < 0 ? cli_fail_err(rc, &err) : CLI_DONE;
+}
+
+int cli_open_store(sterna_store **out, const char *url, enum sterna_open_mode mode) {
+    return cli_open_store_with(out, url, (struct sterna_store_options){.mode = mode});
 }
 
 int cli_which_check(const struct cli_spec *spec) {

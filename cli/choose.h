@@ -13,11 +13,16 @@ struct cli_which { /* samples */
     size_t n_columns;
 };
 
+/* 1 if the URL names a data set in a cluster. */
+int cli_is_cluster(const char *url);
+
 /* 1 if NAME_OR_FILE names a file: it has a '/' or ends in ".sel". */
 int cli_names_file(const char *name_or_file);
 
 /* All return 0 or an exit code, after a message. */
 int cli_open_store(sterna_store **out, const char *url, enum sterna_open_mode mode);
+/* The same with further options. Every store is opened through here: passwords are asked for. */
+int cli_open_store_with(sterna_store **out, const char *url, struct sterna_store_options options);
 int cli_select(sterna_selection **out, sterna_store *store, const struct cli_which *which);
 
 struct cli_plan { /* options that name a plan, as the command line gives them */

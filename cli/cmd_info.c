@@ -1,5 +1,6 @@
 /* sterna info: what a store holds. */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "args.h"
@@ -154,6 +155,8 @@ static void print_facts(struct info *in) {
         cli_json_bool(&in->out, "read_only", f->read_only);
         return;
     }
+    if (cli_is_cluster(in->url))
+        printf("cluster        %.*s\n", (int)strcspn(in->url, "?"), in->url);
     printf("data set       %s\n", id);
     printf("format         version %u\n", f->format_version);
     printf("samples        %s\n", cli_count_text(f->n_samples, text));

@@ -15,10 +15,10 @@
 #define SKIPPED_SHOWN 20 /* the rest is counted; --verbose shows all */
 
 struct ingest {
-    const char *url, *dir, *prefix, *metadata, *dataset_id;
+    const char *url, *dir, *prefix, *metadata, *dataset_id, *replication;
     struct cli_list fields;
     uint64_t max_bytes, memory_bytes, threads, allow_skipped;
-    int on_error, replace, json, quiet, verbose;
+    int on_error, replace, create, json, quiet, verbose;
     uint8_t id[STERNA_ID_BYTES];
     struct sterna_ingest_field *pairs;
     char *names; /* memory of the pairs' texts */
@@ -215,13 +215,14 @@ static int ingest(struct ingest *in, sterna_store *store) {
     return finish(in, store, &result);
 }
 
+/* A directory is made when it is not there; tables in a cluster that others use are not. */
 static int open_store(const struct ingest *in, sterna_store **store) {
-    struct sterna_error err = {0};
-    struct sterna_store_options o = {.struct_size = sizeof o,
-                                     .mode = STERNA_OPEN_CREATE,
-                                     .dataset_id = in->dataset_id ? in->id : NULL};
-    int rc = sterna_store_open(store, in->url, &o, &err);
-    return rc < 0 ? cli_fail_err(rc, &err) : CLI_DONE;
+    int may_make = in->create || !cli_is_cluster(in->url);
+    const struct sterna_store_options o = {.mode =
+                                               may_make ? STERNA_OPEN_CREATE : STERNA_OPEN_WRITE,
+                                           .dataset_id = in->dataset_id ? in->id : NULL,
+                                           .replication = in->replication};
+    return cli_open_store_with(store, in->url, o);
 }
 
 static int run(struct ingest *in) {
@@ -252,6 +253,11 @@ int cmd_ingest(int argc, char **argv) {
         {"allow-skipped", CLI_UINT, &in.allow_skipped, "N",
          "exit with 0 if no more than N inputs were skipped (0)", 0, 0, 0},
         {"dataset-id", CLI_TEXT, &in.dataset_id, "UUID", "of a new store (a random one)", 0, 0, 0},
+        {"create", CLI_FLAG, &in.create, NULL,
+         "make the data set's tables in a cluster if they are not there; a directory always is", 0,
+         0, 0},
+        {"replication", CLI_TEXT, &in.replication, "DC=N[,..]|N",
+         "with --create: make the keyspace too, with so many copies in each data centre", 0, 0, 0},
         {"threads", CLI_UINT, &in.threads, "N", "files read at once (chosen)", 1, 1024, 0},
         {"memory", CLI_SIZE, &in.memory_bytes, "SIZE", "files in memory at once (256MiB)", 1, 0, 0},
         {"json", CLI_FLAG, &in.json, NULL, "results as one JSON object, the last line of stdout", 0,
@@ -262,7 +268,8 @@ int cmd_ingest(int argc, char **argv) {
     struct cli_spec spec = {
         .name = "ingest",
         .operands = "STORE DIR",
-        .about = "Puts the images below DIR into STORE, which is made if it does not exist. DIR "
+        .about = "Puts the images below DIR into STORE, a directory that is made if it does not "
+                 "exist, or cassandra://HOST/KEYSPACE/DATASET. DIR "
                  "holds a folder for each class, or train, val and test folders with those in "
                  "them, or just images. All become visible together at the end; interrupted and "
                  "run again, it completes and doubles nothing.",
@@ -274,6 +281,8 @@ int cmd_ingest(int argc, char **argv) {
     int rc = cli_parse(&spec, argc, argv);
     if (rc == CLI_GO_ON && in.dataset_id && sterna_id_parse(in.dataset_id, in.id) < 0)
         rc = cli_fail(CLI_USAGE, "--dataset-id: '%s' is no UUID", in.dataset_id);
+    if (rc == CLI_GO_ON && in.replication && !in.create)
+        rc = cli_fail(CLI_USAGE, "--replication is of a keyspace that is made: give --create too");
     if (rc == CLI_GO_ON) rc = parse_fields(&in);
     if (rc == CLI_GO_ON) rc = run(&in);
     free(in.pairs);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "prompt.h"
 
 static atomic_int gentle, n_signals, n_in_handler;
 static _Atomic(sterna_loader *) to_cancel;
@@ -16,7 +17,9 @@ static _Atomic(sterna_loader *) to_cancel;
 static void on_signal(int number) {
     int saved = errno;
     (void)number;
-    if (!atomic_load(&gentle) || atomic_fetch_add(&n_signals, 1) > 0) _exit(CLI_INTERRUPTED);
+    int asking = cli_prompt_restore(); /* whoever answers a password with Ctrl-C wants to leave */
+    if (asking || !atomic_load(&gentle) || atomic_fetch_add(&n_signals, 1) > 0)
+        _exit(CLI_INTERRUPTED);
     atomic_fetch_add(&n_in_handler, 1);
     sterna_loader *loader = atomic_load(&to_cancel);
     if (loader) sterna_loader_cancel(loader);

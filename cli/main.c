@@ -37,7 +37,7 @@ static void print_usage(FILE *to) {
         fprintf(to, "  %-10s%s\n", commands[i].name, commands[i].summary);
     fputs("\n'sterna help COMMAND' tells all about one. 'sterna --version' prints the version.\n\n"
           "Exit codes: 0 done, 1 error, 2 wrong arguments, 3 done but inputs were skipped,\n"
-          "4 data differ, 5 server unreachable, 130 interrupted.\n",
+          "4 data differ, 5 no server answers or it refuses us, 130 interrupted.\n",
           to);
 }
 

@@ -87,6 +87,7 @@ int cli_exit_code(int code) {
     case STERNA_EQUERY:
         return CLI_USAGE;
     case STERNA_EUNREACHABLE:
+    case STERNA_EREFUSED:
         return CLI_UNREACHABLE;
     case STERNA_ECANCELED:
         return CLI_INTERRUPTED;

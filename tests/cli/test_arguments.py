@@ -29,6 +29,9 @@ WRONG = [
     (["ingest", "s", "d", "--threads", "1025"], "1 to 1024"),
     (["ingest", "s", "d", "--allow-skipped", "-1"], "'-1'"),
     (["ingest", "s", "d", "--allow-skipped", "few"], "few"),
+    (["ingest", "s", "d", "--replication", "3"], "--create"),
+    (["ingest", "s", "d", "--create", "--replication", "3"], "of clusters"),
+    (["ingest", "s", "d", "--create=yes"], "takes no value"),
     (["info"], "missing"),
     (["info", "s", "t"], "t"),
     (["info", "s", "--jsno"], "did you mean --json"),
@@ -109,6 +112,16 @@ class WrongArguments(CommandTest):
                 self.assertEqual(got.out, b"")
                 self.assert_one_message(got, part)
         self.assertEqual(os.listdir(self.dir), [])
+
+    def test_a_password_in_a_url_is_refused_and_not_shown(self):
+        for url in ("cassandra://me:hush@host/k/d", "cassandra://me:hush/hush@host:9042/k/d",
+                    "cassandra://:hush@host/k/d?dc=x", "cassandra://me:hush@@host/k/d",
+                    "postgres://me:hush@host/k/d"):
+            for args in (["info", url], ["ingest", url, self.dir], ["read", url]):
+                with self.subTest(args=args):
+                    got = self.sterna(*args, code=2)
+                    self.assert_one_message(got, "://...")
+                    self.assertNotIn(b"hush", got.err)
 
     def test_no_command_prints_usage(self):
         got = self.sterna(code=2)
