@@ -261,6 +261,25 @@ static void test_conn_refused_connection(void **state) {
     closed(x);
 }
 
+/* Sending to a server that has closed: no signal, and not told from within the flush. */
+static void test_conn_send_after_a_reset(void **state) {
+    struct fixture *x = opened();
+    struct asked all[5];
+    (void)state;
+    peer_stop_node(x->peer, 0);
+    for (unsigned i = 0; i < STN_COUNT(all); i++) {
+        asked_blob(&all[i], &x->client, NULL, 0);
+        assert_ok(client_execute(&x->client, &all[i], 1));
+    }
+    assert_int_equal(x->client.n_closed, 0);
+    client_until_closed(&x->client);
+    for (unsigned i = 0; i < STN_COUNT(all); i++) {
+        assert_int_equal(all[i].code, STERNA_EUNREACHABLE);
+        assert_contains(all[i].why, "the server closed the connection");
+    }
+    closed(x);
+}
+
 /* done() and closed() come from the next wait, not from within abort(). */
 static void test_conn_abort(void **state) {
     struct fixture *x = opened();
@@ -340,6 +359,7 @@ int main(void) {
         cmocka_unit_test(test_conn_error_answer),
         cmocka_unit_test(test_conn_lost_in_a_blob),
         cmocka_unit_test(test_conn_refused_connection),
+        cmocka_unit_test(test_conn_send_after_a_reset),
         cmocka_unit_test(test_conn_abort),
         cmocka_unit_test(test_conn_close_within_callbacks),
         cmocka_unit_test(test_conn_send_within_done),
