@@ -33,7 +33,8 @@ struct stn_prepared { /* one statement at one node */
     enum { PREPARED_NOT, PREPARED_ASKED, PREPARED_READY } state;
     uint8_t id[64];
     uint16_t id_bytes;
-    unsigned rounds; /* times that the node had forgotten it, since rounds_ns */
+    uint64_t ready_ns; /* since when */
+    unsigned rounds;   /* times that the node had forgotten it, since rounds_ns */
     uint64_t rounds_ns;
     struct stn_call_list parked; /* calls that wait for it */
 };

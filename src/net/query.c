@@ -198,8 +198,9 @@ static int retry(struct stn_query_call *q, struct stn_node *node, enum reaction 
     case REPORT:
         return 0;
     case PREPARE:
-        if (q->statement) stn_statement_forgotten(node, q, now_ns);
-        return q->statement != NULL;
+        if (!q->statement) return 0;
+        stn_statement_forgotten(node, q, now_ns);
+        return 1;
     case ELSEWHERE:
         if (q->n_tries >= ELSEWHERE_TRIES) return 0;
         if (q->n_tries % 3 != 0) wait_ns = 0;
@@ -501,6 +502,7 @@ static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
     for (int lane = 0; lane < STN_LANE_COUNT; lane++)
         for (struct stn_query_call *q; (q = stn_calls_take(&s->waiting[lane]));)
             fail(q, q->last_code < 0 ? q->last_code : STERNA_EUNREACHABLE, s->last_error, NULL);
+    s->outage_since_ns = 0; /* those that come now have their own time */
     return UINT64_MAX;
 }
 

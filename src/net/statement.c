@@ -93,12 +93,14 @@ static int put_prepare(struct stn_conn *conn, struct stn_call *call, const char 
     return rc;
 }
 
-static int keep_id(struct stn_prepared *p, const struct stn_cql_result_head *head) {
+static int keep_id(struct stn_prepared *p, const struct stn_cql_result_head *head,
+                   uint64_t now_ns) {
     if (head->kind != STN_CQL_PREPARED || head->id.bytes == 0 || head->id.bytes > sizeof p->id)
         return STERNA_EPROTO;
     memcpy(p->id, head->id.data, head->id.bytes);
     p->id_bytes = (uint16_t)head->id.bytes;
     p->state = PREPARED_READY;
+    p->ready_ns = now_ns;
     return STERNA_OK;
 }
 
@@ -145,7 +147,8 @@ static void asking_done(struct stn_call *call, int code, const struct stn_cql_re
         final = STERNA_EIO;
         snprintf(words, sizeof words, "%s: %.200s: its columns are of other types now: start anew",
                  where, a->statement->text);
-    } else if (code == STERNA_OK && (!head || keep_id(p, head) < 0)) {
+    } else if (code == STERNA_OK &&
+               (!head || keep_id(p, head, stn_session_now(a->node->session)) < 0)) {
         snprintf(words, sizeof words, "%s: a wrong answer to PREPARE", where);
     } else {
         snprintf(words, sizeof words, "%s", why ? why : "");
@@ -197,7 +200,9 @@ void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, ui
     struct stn_prepared *p = stn_prepared_at(node, q->statement);
     char words[400], where[STN_ADDRESS_TEXT_BYTES];
     atomic_fetch_add(&node->session->unprepared, 1);
-    if (p && p->state == PREPARED_READY) { /* the first of many calls to say so */
+    /* The first of many calls to say so; those that were sent before it was prepared anew are late.
+     */
+    if (p && p->state == PREPARED_READY && q->call.sent_ns >= p->ready_ns) {
         if (now_ns - p->rounds_ns > ROUNDS_NS) p->rounds = 0;
         if (p->rounds++ == 0) p->rounds_ns = now_ns;
         p->state = PREPARED_NOT;
@@ -248,7 +253,9 @@ static void prime_done(struct stn_call *call, int code, const struct stn_cql_res
     } else if (code == STERNA_OK) {
         struct stn_prepared *at =
             p->node ? stn_prepared_at(p->node, p->statement) : &(struct stn_prepared){0};
-        code = !at ? STERNA_ENOMEM : !head ? STERNA_EPROTO : keep_id(at, head);
+        code = !at     ? STERNA_ENOMEM
+               : !head ? STERNA_EPROTO
+                       : keep_id(at, head, stn_session_now(p->session));
         if (code == STERNA_OK) code = take_shape(p->statement, head);
         if (code < 0)
             stn_fail(p->err, code, "a wrong answer to PREPARE %.200s", p->statement->text);
