@@ -31,7 +31,9 @@ struct connection {
     struct stn_cql_value *values; /* of a request */
     size_t values_cap;
     int ends, resets;               /* when all is sent: close, reset */
+    int wants_status;               /* it has registered for STATUS_CHANGE */
     uint32_t armed;                 /* epoll's interest */
+    int is_held;                    /* of a node that hangs: not in epoll */
     struct connection *next, *prev; /* of the worker */
 };
 
@@ -48,6 +50,8 @@ uint64_t connection_due_ns(const struct connection *c);
 /* frames.c: answers one request into c->out. Under the store's lock. -1: close after sending. */
 int frame_answer(struct connection *c, const uint8_t head[STN_CQL_HEADER_BYTES],
                  struct stn_cursor body);
+/* Unasked: a node went up or down. */
+void frame_status(struct connection *c, const struct node *node, int is_up);
 /* The ERROR for a request that is longer than Cassandra takes. */
 void frame_too_long(struct connection *c, const uint8_t head[STN_CQL_HEADER_BYTES],
                     uint32_t body_bytes);

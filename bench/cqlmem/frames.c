@@ -1,5 +1,6 @@
 /* The protocol's requests, version 4, answered as Cassandra answers them. */
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -64,6 +65,29 @@ void frame_too_long(struct connection *c, const uint8_t head[STN_CQL_HEADER_BYTE
            "Request is too big: length %" PRIu32 " exceeds maximum allowed length 16777216.",
            body_bytes);
     answer_failure(c, stream_of(head), &f);
+}
+
+void frame_status(struct connection *c, const struct node *node, int is_up) {
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&node->address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&node->address;
+    int is_v6 = node->address.ss_family == AF_INET6;
+    uint8_t bytes = is_v6 ? 16 : 4;
+    struct output *o = &c->out;
+    output_begin(o, STN_CQL_STREAM_EVENT, STN_CQL_EVENT);
+    output_string(o, "STATUS_CHANGE");
+    output_string(o, is_up ? "UP" : "DOWN");
+    output_u8(o, bytes);
+    output_bytes(o, is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, bytes);
+    output_u32(o, node->port);
+    output_end(o);
+}
+
+static void take_events(struct connection *c, struct stn_cursor *body) {
+    uint16_t n = stn_get_be16(body);
+    for (uint16_t i = 0; i < n && !body->overrun; i++) {
+        struct stn_text type = stn_get_string(body);
+        c->wants_status |= type.bytes == 13 && memcmp(type.data, "STATUS_CHANGE", 13) == 0;
+    }
 }
 
 /* ---- the handshake ---- */
@@ -305,6 +329,7 @@ int frame_answer(struct connection *c, const uint8_t head[STN_CQL_HEADER_BYTES],
                                                : unexpected(c, stream, opcode);
     switch (opcode) {
     case STN_CQL_REGISTER:
+        take_events(c, &body);
         answer_empty(c, stream, STN_CQL_READY);
         return 0;
     case STN_CQL_QUERY:

@@ -30,6 +30,10 @@ static const char usage[] =
     "  --synthetic BYTES    rows by uuid that do not exist are made up: BYTES in each blob, their\n"
     "                       CRC-32C in int columns ..crc, their length in columns ..bytes\n"
     "  --delay-ms N         answer so much later\n"
+    "  --control            take commands from standard input, and end with it; N from 0:\n"
+    "                         stop N   as if killed     start N    up again\n"
+    "                         hang N   as by SIGSTOP    resume N   as by SIGCONT\n"
+    "                       each is answered by the line \"ok\" when it has happened\n"
     "  --until-eof          end when standard input does\n"
     "  --stats              print counts at the end, as JSON on stderr\n"
     "\n"
@@ -42,7 +46,7 @@ static const char usage[] =
 struct options {
     struct server_options server;
     const char *keyspace;
-    int until_eof, stats;
+    int until_eof, control, stats;
 };
 
 static uint64_t number(const char *name, const char *text) {
@@ -134,6 +138,7 @@ enum {
     OPTION_SYNTHETIC,
     OPTION_DELAY,
     OPTION_EOF,
+    OPTION_CONTROL,
     OPTION_STATS,
     OPTION_HELP,
     OPTION_FAULT
@@ -150,6 +155,7 @@ static const struct option longs[] = {{"listen", 1, 0, OPTION_LISTEN},
                                       {"synthetic", 1, 0, OPTION_SYNTHETIC},
                                       {"delay-ms", 1, 0, OPTION_DELAY},
                                       {"until-eof", 0, 0, OPTION_EOF},
+                                      {"control", 0, 0, OPTION_CONTROL},
                                       {"stats", 0, 0, OPTION_STATS},
                                       {"help", 0, 0, OPTION_HELP},
                                       {"overload-every", 1, 0, OPTION_FAULT + FAULT_OVERLOAD},
@@ -194,6 +200,9 @@ static void take_option(int option, const char *name, struct store *s, struct op
         break;
     case OPTION_EOF:
         o->until_eof = 1;
+        break;
+    case OPTION_CONTROL:
+        o->control = 1;
         break;
     case OPTION_STATS:
         o->stats = 1;
@@ -246,13 +255,48 @@ static void end(int signal) {
     if (write(ending[1], "", 1) < 0) return; /* full: it is told already */
 }
 
-static void await_end(int until_eof) {
-    struct pollfd fds[2] = {{ending[0], POLLIN, 0}, {until_eof ? 0 : -1, POLLIN, 0}};
-    char ignored[256];
+static void command(struct server *server, size_t n_nodes, const char *line) {
+    static const struct {
+        const char *word;
+        enum node_state state;
+    } words[] = {{"stop", NODE_DOWN}, {"start", NODE_UP}, {"hang", NODE_HUNG}, {"resume", NODE_UP}};
+    char word[16];
+    size_t node;
+    for (size_t i = 0; sscanf(line, "%15s %zu", word, &node) == 2 && i < STN_COUNT(words); i++) {
+        if (strcmp(word, words[i].word) != 0 || node >= n_nodes) continue;
+        server_set_node(server, node, words[i].state);
+        puts("ok");
+        fflush(stdout);
+        return;
+    }
+    die("%s: no command", line);
+}
+
+/* Whole lines out of buf[0, n); bytes that are left. */
+static size_t commands(struct server *server, size_t n_nodes, char *buf, size_t n) {
+    char *line = buf, *end;
+    while ((end = memchr(line, '\n', n - (size_t)(line - buf)))) {
+        *end = '\0';
+        command(server, n_nodes, line);
+        line = end + 1;
+    }
+    n -= (size_t)(line - buf);
+    memmove(buf, line, n);
+    return n;
+}
+
+static void await_end(struct server *server, size_t n_nodes, const struct options *o) {
+    struct pollfd fds[2] = {{ending[0], POLLIN, 0},
+                            {o->until_eof || o->control ? 0 : -1, POLLIN, 0}};
+    char buf[256];
+    size_t n = 0;
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno == EINTR) continue;
         if (fds[0].revents) return;
-        if (fds[1].revents && read(0, ignored, sizeof ignored) <= 0) return;
+        if (!fds[1].revents) continue;
+        ssize_t got = read(0, buf + n, sizeof buf - n);
+        if (got <= 0) return;
+        n = o->control ? commands(server, n_nodes, buf, n + (size_t)got) : 0;
     }
 }
 
@@ -269,7 +313,7 @@ int main(int argc, char **argv) {
     server_listen(s, &o.server);
     struct server *server = server_start(s, &o.server);
     print_nodes(s);
-    await_end(o.until_eof);
+    await_end(server, s->n_nodes, &o);
     server_stop(server);
     if (o.stats)
         fprintf(stderr, "{\"requests\": %llu, \"errors\": %llu, \"rows\": %llu}\n",

@@ -16,12 +16,16 @@ enum { EVENTS = 64 };
 struct listener {
     int kind; /* SOURCE_LISTENER */
     struct node *node;
+    enum node_state state; /* the first worker's */
 };
 
 struct worker {
     struct server *server;
     pthread_t thread;
     int poll;
+    int wake_kind; /* SOURCE_WAKE */
+    int wake;
+    uint64_t orders;      /* of the server, that it has carried out; under the server's lock */
     pthread_mutex_t lock; /* of the list: the first worker adds to it */
     struct connection *connections;
 };
@@ -29,11 +33,16 @@ struct worker {
 struct server {
     struct store *store;
     struct server_options options;
-    int wake_kind; /* SOURCE_WAKE */
-    int wake;
     struct listener listeners[NODES_MAX];
     struct worker *workers;
     unsigned next; /* worker of the next connection */
+    /* what the threads are told */
+    pthread_mutex_t lock;
+    pthread_cond_t obeyed;
+    uint64_t orders;
+    int ends;
+    struct node *changed; /* by the last order */
+    enum node_state states[NODES_MAX];
 };
 
 /* ---- listening ---- */
@@ -110,14 +119,21 @@ static void turn(struct worker *w, struct connection *c) {
     }
 }
 
+/* Others only add, in front of it. */
+static struct connection *first_connection(struct worker *w) {
+    pthread_mutex_lock(&w->lock);
+    struct connection *c = w->connections;
+    pthread_mutex_unlock(&w->lock);
+    return c;
+}
+
 /* With --delay-ms: gives a turn to all that have something due; returns when the next has. */
 static uint64_t turn_due(struct worker *w) {
     uint64_t now = stn_now(stn_clock_monotonic()), next = UINT64_MAX;
-    pthread_mutex_lock(&w->lock);
-    struct connection *c = w->connections, *after;
-    pthread_mutex_unlock(&w->lock); /* others only add, in front of it */
-    for (; c; c = after) {
+    struct connection *after;
+    for (struct connection *c = first_connection(w); c; c = after) {
         after = c->next;
+        if (c->is_held) continue;
         if (connection_due_ns(c) <= now) {
             turn(w, c);
             return now; /* it may be gone: from the start again */
@@ -133,21 +149,88 @@ static int timeout_ms(uint64_t due_ns) {
     return due_ns <= now ? 0 : (int)((due_ns - now + STN_NS_PER_MS - 1) / STN_NS_PER_MS);
 }
 
+/* ---- nodes that come and go ---- */
+
+static void change_listener(struct worker *w, struct listener *l, enum node_state state) {
+    struct node *n = l->node;
+    if (l->state == state) return;
+    if (l->state == NODE_DOWN) listen_node(n, w->server->options.congestion);
+    if (l->state == NODE_UP) watch(w->poll, n->listener, EPOLL_CTL_DEL, 0, l);
+    if (state == NODE_UP) watch(w->poll, n->listener, EPOLL_CTL_ADD, EPOLLIN, l);
+    if (state == NODE_DOWN) close(n->listener);
+    l->state = state;
+}
+
+static void change_connection(struct worker *w, struct connection *c, enum node_state state) {
+    int holds = state != NODE_UP;
+    if (holds && !c->is_held) watch(w->poll, c->fd, EPOLL_CTL_DEL, 0, c);
+    if (!holds && c->is_held) watch(w->poll, c->fd, EPOLL_CTL_ADD, c->armed, c);
+    c->is_held = holds;
+    if (state != NODE_DOWN) return;
+    c->resets = 1;
+    unlink_connection(w, c);
+}
+
+/* What the server was told last. 0: to end. */
+static int obey(struct worker *w) {
+    struct server *s = w->server;
+    uint64_t count;
+    while (read(w->wake, &count, sizeof count) > 0) {}
+    pthread_mutex_lock(&s->lock);
+    int ends = s->ends;
+    for (size_t i = 0; !ends && w == s->workers && i < s->store->n_nodes; i++)
+        change_listener(w, &s->listeners[i], s->states[i]);
+    struct connection *after;
+    for (struct connection *c = first_connection(w); !ends && c; c = after) {
+        after = c->next;
+        int told = c->wants_status && s->changed && s->changed != c->node;
+        if (told && s->states[s->changed - s->store->nodes] != NODE_HUNG)
+            frame_status(c, s->changed, s->states[s->changed - s->store->nodes] == NODE_UP);
+        change_connection(w, c, s->states[c->node - s->store->nodes]);
+        if (told && s->states[c->node - s->store->nodes] == NODE_UP) turn(w, c);
+    }
+    w->orders = s->orders;
+    pthread_cond_broadcast(&s->obeyed);
+    pthread_mutex_unlock(&s->lock);
+    return !ends;
+}
+
+static void wake(struct worker *w) {
+    const uint64_t one = 1;
+    if (write(w->wake, &one, sizeof one) < 0) die("eventfd: %s", strerror(errno));
+}
+
+void server_set_node(struct server *s, size_t node, enum node_state state) {
+    pthread_mutex_lock(&s->lock);
+    int was_hung = s->states[node] == NODE_HUNG;
+    s->changed = was_hung && state == NODE_UP ? NULL : &s->store->nodes[node];
+    s->states[node] = state;
+    s->orders++;
+    /* The first worker before the others: it hands no connection of the node on any more. */
+    for (unsigned i = 0; i < s->options.threads; i++) {
+        wake(&s->workers[i]);
+        while (s->workers[i].orders < s->orders) pthread_cond_wait(&s->obeyed, &s->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void *work(void *arg) {
     struct worker *w = arg;
     struct epoll_event events[EVENTS];
     uint64_t due = UINT64_MAX;
     for (;;) {
-        int n = epoll_wait(w->poll, events, EVENTS, timeout_ms(due));
+        int n = epoll_wait(w->poll, events, EVENTS, timeout_ms(due)), ordered = 0;
         for (int i = 0; i < n; i++) {
             void *source = events[i].data.ptr;
             int kind = *(int *)source;
-            if (kind == SOURCE_WAKE) return NULL;
-            if (kind == SOURCE_LISTENER)
+            if (kind == SOURCE_WAKE)
+                ordered = 1; /* afterwards: it may end connections that have events here */
+            else if (kind == SOURCE_LISTENER)
                 accept_all(w->server, ((struct listener *)source)->node);
             else
                 turn(w, source);
         }
+        if (ordered && !obey(w)) return NULL;
         if (w->server->options.delay_ms) due = turn_due(w);
     }
 }
@@ -159,20 +242,22 @@ static void open_worker(struct server *s, struct worker *w) {
     w->poll = epoll_create1(EPOLL_CLOEXEC);
     if (w->poll < 0) die("epoll: %s", strerror(errno));
     pthread_mutex_init(&w->lock, NULL);
-    watch(w->poll, s->wake, EPOLL_CTL_ADD, EPOLLIN, &s->wake_kind);
+    w->wake_kind = SOURCE_WAKE;
+    w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake < 0) die("eventfd: %s", strerror(errno));
+    watch(w->poll, w->wake, EPOLL_CTL_ADD, EPOLLIN, &w->wake_kind);
 }
 
 struct server *server_start(struct store *store, const struct server_options *options) {
     struct server *s = must(calloc(1, sizeof *s));
     s->store = store;
     s->options = *options;
-    s->wake_kind = SOURCE_WAKE;
-    s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->wake < 0) die("eventfd: %s", strerror(errno));
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->obeyed, NULL);
     s->workers = must(calloc(options->threads, sizeof *s->workers));
     for (unsigned i = 0; i < options->threads; i++) open_worker(s, &s->workers[i]);
     for (size_t i = 0; i < store->n_nodes; i++) {
-        s->listeners[i] = (struct listener){SOURCE_LISTENER, &store->nodes[i]};
+        s->listeners[i] = (struct listener){SOURCE_LISTENER, &store->nodes[i], NODE_UP};
         watch(s->workers[0].poll, store->nodes[i].listener, EPOLL_CTL_ADD, EPOLLIN,
               &s->listeners[i]);
     }
@@ -182,17 +267,22 @@ struct server *server_start(struct store *store, const struct server_options *op
 }
 
 void server_stop(struct server *s) {
-    const uint64_t one = 1;
-    if (write(s->wake, &one, sizeof one) < 0) die("eventfd: %s", strerror(errno));
+    pthread_mutex_lock(&s->lock);
+    s->ends = 1;
+    for (unsigned i = 0; i < s->options.threads; i++) wake(&s->workers[i]);
+    pthread_mutex_unlock(&s->lock);
     for (unsigned i = 0; i < s->options.threads; i++) pthread_join(s->workers[i].thread, NULL);
     for (unsigned i = 0; i < s->options.threads; i++) {
         struct worker *w = &s->workers[i];
         while (w->connections) unlink_connection(w, w->connections);
         pthread_mutex_destroy(&w->lock);
         close(w->poll);
+        close(w->wake);
     }
-    for (size_t i = 0; i < s->store->n_nodes; i++) close(s->store->nodes[i].listener);
-    close(s->wake);
+    for (size_t i = 0; i < s->store->n_nodes; i++)
+        if (s->states[i] != NODE_DOWN) close(s->store->nodes[i].listener);
+    pthread_cond_destroy(&s->obeyed);
+    pthread_mutex_destroy(&s->lock);
     free(s->workers);
     free(s);
 }

@@ -14,6 +14,8 @@ struct server_options {
 /* Binds and listens on the addresses of all nodes; port 0 becomes the one that was chosen. */
 void server_listen(struct store *store, const struct server_options *options);
 struct server *server_start(struct store *store, const struct server_options *options);
+/* Returns when all threads have acted on it; clients that asked for it are told of UP and DOWN. */
+void server_set_node(struct server *server, size_t node, enum node_state state);
 void server_stop(struct server *server); /* all connections are closed */
 
 #endif

@@ -17,6 +17,12 @@ struct prepared {
     struct prepared *next;
 };
 
+enum node_state {
+    NODE_UP,
+    NODE_HUNG, /* as if stopped by SIGSTOP: nothing is answered, connections stay open */
+    NODE_DOWN  /* as if killed: connections are reset, its port is closed */
+};
+
 struct node {
     struct sockaddr_storage address;
     socklen_t address_bytes;

@@ -10,7 +10,8 @@ CQLMEM = os.environ.get("CQLMEM", "cqlmem")
 TIME_LIMIT_S = 60
 
 ERROR, STARTUP, READY, AUTHENTICATE, OPTIONS, SUPPORTED = 0, 1, 2, 3, 5, 6
-QUERY, RESULT, PREPARE, EXECUTE, AUTH_RESPONSE, AUTH_SUCCESS = 7, 8, 9, 10, 15, 16
+QUERY, RESULT, PREPARE, EXECUTE, REGISTER, EVENT = 7, 8, 9, 10, 11, 12
+AUTH_RESPONSE, AUTH_SUCCESS = 15, 16
 VOID, ROWS, SET_KEYSPACE, PREPARED, SCHEMA_CHANGE = 1, 2, 3, 4, 5
 BIGINT, BLOB, BOOLEAN, INT, UUID, TEXT, LIST, MAP, SET = 2, 3, 4, 9, 12, 13, 0x20, 0x21, 0x22
 
@@ -20,10 +21,17 @@ class Server:
 
     def __init__(self, *options):
         nodes = max(1, options.count("--listen"))
-        self.process = subprocess.Popen([CQLMEM, "--until-eof", *map(str, options)], text=True,
+        self.process = subprocess.Popen([CQLMEM, "--control", *map(str, options)], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         lines = [self.process.stdout.readline().strip() for _ in range(nodes)]
         self.hosts = [(h.strip("[]"), int(p)) for h, p in (line.rsplit(":", 1) for line in lines)]
+
+    def control(self, command, node):
+        """stop, start, hang or resume; it has happened on return."""
+        self.process.stdin.write(f"{command} {node}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line == "ok\n", line
 
     def close(self):
         self.process.stdin.close()

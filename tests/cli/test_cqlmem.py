@@ -5,8 +5,8 @@ import struct
 import unittest
 import uuid
 
-from cql import (AUTHENTICATE, AUTH_SUCCESS, BLOB, BOOLEAN, EXECUTE, INT, OPTIONS, READY,
-                 SUPPORTED, UUID, Client, Server, ServerError)
+from cql import (AUTHENTICATE, AUTH_SUCCESS, BLOB, BOOLEAN, EVENT, EXECUTE, INT, OPTIONS, READY,
+                 REGISTER, SUPPORTED, UUID, Client, Reader, Server, ServerError)
 
 KEYSPACE = "CREATE KEYSPACE ks WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
 APPLIED = ("[applied]", BOOLEAN)
@@ -202,6 +202,53 @@ class Nodes(CqlmemTest):
         server = self.serve("--listen", "127.0.0.1", "--listen", "127.0.0.2")
         select = self.connect(server, 0).prepare("SELECT * FROM system.local")
         self.refused(0x2500, "not found", self.connect(server, 1).execute, select)
+
+
+class ComeAndGo(CqlmemTest):
+    def setUp(self):
+        self.server = self.serve("--listen", "127.0.0.1", "--listen", "127.0.0.2", "--threads", 2)
+
+    def status(self, client, change, node):
+        host, port = self.server.hosts[node]
+        stream, opcode, body = client.receive()
+        event = Reader(body)
+        self.assertEqual((stream, opcode, event.string(), event.string()),
+                         (-1, EVENT, "STATUS_CHANGE", change))
+        self.assertEqual(event.take(event.number(">B")), bytes(map(int, host.split("."))))
+        self.assertEqual(event.number(">i"), port)
+
+    def test_a_stopped_node_resets_its_clients_and_the_others_hear_of_it(self):
+        clients = [self.connect(self.server, node) for node in (0, 1, 1, 1)]
+        clients[0].call(REGISTER, b"\0\1\0\x0dSTATUS_CHANGE")
+        self.server.control("stop", 1)
+        self.status(clients[0], "DOWN", 1)
+        for client in clients[1:]:
+            with self.assertRaises(ConnectionError):
+                client.receive()
+        with self.assertRaises(ConnectionRefusedError):
+            Client(self.server.hosts[1])
+        self.server.control("start", 1)
+        self.status(clients[0], "UP", 1)
+        self.assertEqual(self.connect(self.server, 1).opened, READY)
+        self.assertEqual(clients[0].call(OPTIONS)[0], SUPPORTED)
+
+    def test_a_hung_node_answers_what_it_was_asked_when_it_goes_on(self):
+        clients = [self.connect(self.server, 1) for _ in range(3)]
+        self.server.control("hang", 1)
+        streams = [client.send(OPTIONS) for client in clients]
+        self.assertEqual(self.connect(self.server, 0).call(OPTIONS)[0], SUPPORTED)
+        for client in clients:
+            client.socket.setblocking(False)
+            self.assertRaises(BlockingIOError, client.socket.recv, 1)
+            client.socket.settimeout(60)
+        self.server.control("resume", 1)
+        self.assertEqual([client.receive()[:2] for client in clients], [(s, SUPPORTED) for s in streams])
+
+    def test_a_hung_node_can_be_killed(self):
+        client = self.connect(self.server, 1)
+        self.server.control("hang", 1)
+        self.server.control("stop", 1)
+        self.assertRaises(ConnectionError, client.receive)
 
 
 class Handshake(CqlmemTest):
