@@ -44,6 +44,7 @@ struct stn_location {
     struct {
         char *table, *id, *image, *image_crc, *mask, *mask_crc, *label, *meta; /* [keyspace.]name */
     } map;
+    int refresh; /* list its samples anew, though they were listed before */
     char *shown; /* the URL for messages */
 };
 /* EINVAL naming the part that is wrong; a password in the URL is refused (and not shown). */

@@ -1,10 +1,10 @@
-/* The names that all hosts share: fields, classes and users' columns of a data set, as the row `names`
- * of its table of facts has them:
+/* The names that all hosts share: fields, classes and users' columns of a data set, as the row
+ * `names` of its table of facts has them:
  *
  *   {"fields":["image:image","mask:mask"],"classes":["cat","dog"],"columns":["score"]}
  *
- * A field's number is its place, and so is a class's label: names are appended, never moved. A later
- * version may add members, which this one keeps away from by the table's format version. */
+ * A field's number is its place, and so is a class's label: names are appended, never moved. A
+ * later version may add members, which this one keeps away from by the table's format version. */
 #ifndef STN_DICTIONARY_H
 #define STN_DICTIONARY_H
 
@@ -39,8 +39,7 @@ long stn_dictionary_class(const struct stn_dictionary *d, const char *name);
 /* Appended; the caller has looked that it is not there. EINVAL: no room; ENOMEM. */
 int stn_dictionary_add_field(struct stn_dictionary *d, const char *name, enum sterna_kind kind,
                              struct sterna_error *err);
-int stn_dictionary_add_column(struct stn_dictionary *d, const char *name,
-                              struct sterna_error *err);
+int stn_dictionary_add_column(struct stn_dictionary *d, const char *name, struct sterna_error *err);
 /* Those that are not there are appended, in the order given. */
 int stn_dictionary_add_classes(struct stn_dictionary *d, const char *const *names, size_t n,
                                struct sterna_error *err);

@@ -1,8 +1,8 @@
-/* The little JSON that lies in text columns of a data set's tables: objects and arrays of strings and
- * numbers, written and read so that every value comes back with its type and all its bits:
+/* The little JSON that lies in text columns of a data set's tables: objects and arrays of strings
+ * and numbers, written and read so that every value comes back with its type and all its bits:
  *
- *   integer   digits without a point       real   17 digits, with a point or an exponent; 9e999: infinity
- *   text      a string; bytes that JSON cannot hold (no UTF-8, or NUL): {"bytes":"HEX"}
+ *   integer   digits without a point       real   17 digits, with a point or an exponent; 9e999:
+ * infinity text      a string; bytes that JSON cannot hold (no UTF-8, or NUL): {"bytes":"HEX"}
  *
  * Any JSON reader can read it. Knows no table. */
 #ifndef STN_JSON_H

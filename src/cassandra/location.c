@@ -219,7 +219,7 @@ static int parse_path(struct parser *p, const char *text, const char *end) {
 
 /* Each option is a text first; what shall be more than a text is understood when all are there. */
 struct texts {
-    char *tls, *consistency, *connections, *outage_timeout, *translate;
+    char *tls, *consistency, *connections, *outage_timeout, *translate, *refresh;
 };
 
 #define OF_LOCATION(name, member)                                                                  \
@@ -232,15 +232,25 @@ static const struct option {
     size_t offset;
     int in_texts;
 } options[] = {
-    OF_LOCATION("dc", dc),           OF_TEXTS(tls),
-    OF_LOCATION("ca", ca),           OF_LOCATION("cert", cert),
-    OF_LOCATION("key", key),         OF_TEXTS(consistency),
-    OF_TEXTS(connections),           OF_LOCATION("password_file", password_file),
-    OF_TEXTS(outage_timeout),        OF_TEXTS(translate),
-    OF_LOCATION("table", map.table), OF_LOCATION("id", map.id),
-    OF_LOCATION("image", map.image), OF_LOCATION("image_crc", map.image_crc),
-    OF_LOCATION("mask", map.mask),   OF_LOCATION("mask_crc", map.mask_crc),
-    OF_LOCATION("label", map.label), OF_LOCATION("meta", map.meta),
+    OF_LOCATION("dc", dc),
+    OF_TEXTS(tls),
+    OF_LOCATION("ca", ca),
+    OF_LOCATION("cert", cert),
+    OF_LOCATION("key", key),
+    OF_TEXTS(consistency),
+    OF_TEXTS(connections),
+    OF_LOCATION("password_file", password_file),
+    OF_TEXTS(outage_timeout),
+    OF_TEXTS(translate),
+    OF_LOCATION("table", map.table),
+    OF_LOCATION("id", map.id),
+    OF_LOCATION("image", map.image),
+    OF_LOCATION("image_crc", map.image_crc),
+    OF_LOCATION("mask", map.mask),
+    OF_LOCATION("mask_crc", map.mask_crc),
+    OF_LOCATION("label", map.label),
+    OF_LOCATION("meta", map.meta),
+    OF_TEXTS(refresh),
 };
 
 /* Levenshtein's, of two short words; b is in small letters. */
@@ -373,6 +383,15 @@ static int set_numbers(struct parser *p, const struct texts *t) {
     if (t->connections && !parse_number(t->connections, 1, 1024, &l->connections))
         return stn_fail(p->err, STERNA_EINVAL, "connections=%s: it is a number from 1 to 1024",
                         show(p, t->connections, buf));
+    unsigned refresh = 0;
+    if (t->refresh && !parse_number(t->refresh, 0, 1, &refresh))
+        return stn_fail(p->err, STERNA_EINVAL, "refresh=%s: it is 1, or 0",
+                        show(p, t->refresh, buf));
+    if (t->refresh && !l->map.table)
+        return stn_fail(p->err, STERNA_EINVAL,
+                        "option refresh= of a store's URL needs table= "
+                        "beside it: other stores are always up to date");
+    l->refresh = (int)refresh;
     if (!t->outage_timeout) return STERNA_OK;
     if (!parse_number(t->outage_timeout, 0, 1000000, &seconds))
         return stn_fail(p->err, STERNA_EINVAL,
@@ -539,6 +558,7 @@ int stn_location_parse(struct stn_location *out, const char *url, struct sterna_
     free(texts.connections);
     free(texts.outage_timeout);
     free(texts.translate);
+    free(texts.refresh);
     if (rc < 0) stn_location_fini(out);
     return rc;
 }

@@ -10,8 +10,8 @@ static const struct {
     size_t bytes; /* of an integer */
 } built_in[] = {
     /* in the order of the enum, from STN_META_PATH on */
-    {"path", STERNA_TEXT, 0},  {"label", STERNA_INT, 8},  {"class", STERNA_TEXT, 0},
-    {"split", STERNA_TEXT, 0}, {"width", STERNA_INT, 4},  {"height", STERNA_INT, 4},
+    {"path", STERNA_TEXT, 0},    {"label", STERNA_INT, 8},   {"class", STERNA_TEXT, 0},
+    {"split", STERNA_TEXT, 0},   {"width", STERNA_INT, 4},   {"height", STERNA_INT, 4},
     {"channels", STERNA_INT, 4}, {"format", STERNA_TEXT, 0},
 };
 #define FIRST_BUILT_IN STN_META_PATH

@@ -45,7 +45,7 @@ void stn_meta_writer_fini(struct stn_meta_writer *w); /* safe twice */
 /* Empty: zeros. `names` is borrowed; all that a row says is of one of them. */
 struct stn_meta_reader {
     const struct stn_dictionary *names;
-    char (*lengths)[72]; /* "image_bytes" ... */
+    char (*lengths)[72];    /* "image_bytes" ... */
     struct stn_cell *cells; /* built-in columns, lengths, the user's columns */
     size_t n_cells, hint;
     char *more; /* what the cells' texts point into, beside the values */

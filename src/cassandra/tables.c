@@ -84,9 +84,9 @@ int stn_tables_field(struct stn_cassandra_field *out, const char *name, enum ste
     if (strlen(name) + 2 >= sizeof out->column)
         return stn_fail(err, STERNA_EINVAL, "field '%s': its name is too long", name);
     snprintf(out->name, sizeof out->name, "%s", name);
-    snprintf(out->column, sizeof out->column, "\"%s\"", name);
-    snprintf(out->bytes_column, sizeof out->bytes_column, "\"%s_bytes\"", name);
-    snprintf(out->crc_column, sizeof out->crc_column, "\"%s_crc\"", name);
+    snprintf(out->column, sizeof out->column, "%s", name);
+    snprintf(out->bytes_column, sizeof out->bytes_column, "%s_bytes", name);
+    snprintf(out->crc_column, sizeof out->crc_column, "%s_crc", name);
     return STERNA_OK;
 }
 
@@ -110,8 +110,7 @@ static int tell(struct making *m, char *statement) {
 /* A number of replicas at *at, moved behind it; 0: there is none. */
 static unsigned get_factor(const char **at) {
     unsigned n = 0;
-    while (**at >= '0' && **at <= '9' && n <= REPLICAS_MAX)
-        n = n * 10 + (unsigned)(*(*at)++ - '0');
+    while (**at >= '0' && **at <= '9' && n <= REPLICAS_MAX) n = n * 10 + (unsigned)(*(*at)++ - '0');
     return n <= REPLICAS_MAX ? n : 0;
 }
 
@@ -166,8 +165,9 @@ static int make_keyspace(struct making *m) {
     return rc;
 }
 
-/* Pictures do not shrink, and are read whole, once an epoch: neither compression nor a cache of rows
- * pays. Written once, they want few rewrites. speculative_retry stays at the server's default. */
+/* Pictures do not shrink, and are read whole, once an epoch: neither compression nor a cache of
+ * rows pays. Written once, they want few rewrites. speculative_retry stays at the server's default.
+ */
 static char *data_options(const struct stn_tables_options *o) {
     const char *compression = o->is_scylla ? "{}" : "{'enabled': 'false'}";
     const char *compaction =
@@ -184,8 +184,8 @@ static char *data_columns(const struct stn_tables_options *o) {
     char *columns = strdup("id uuid PRIMARY KEY");
     for (size_t i = 0; i < o->n_fields && columns; i++) {
         const struct stn_cassandra_field *f = &o->fields[i];
-        char *more = stn_text_make("%s, %s bigint, %s int, %s blob", columns, f->bytes_column,
-                                   f->crc_column, f->column);
+        char *more = stn_text_make("%s, \"%s\" bigint, \"%s\" int, \"%s\" blob", columns,
+                                   f->bytes_column, f->crc_column, f->column);
         free(columns);
         columns = more;
     }
@@ -215,12 +215,12 @@ int stn_tables_create(const struct stn_cassandra *c, const struct stn_tables_opt
     int rc = make_keyspace(&m);
     if (rc == STERNA_OK) rc = make_data(&m);
     if (rc == STERNA_OK)
-        rc = tell(&m, stn_text_make(
-                          "CREATE TABLE IF NOT EXISTS %s (run timeuuid, part int, id uuid,"
-                          " added boolean, path text, label bigint, class text, split text,"
-                          " width int, height int, channels int, format text,"
-                          " bytes map<text, bigint>, more text, PRIMARY KEY ((run, part), id))",
-                          c->meta_table));
+        rc = tell(
+            &m, stn_text_make("CREATE TABLE IF NOT EXISTS %s (run timeuuid, part int, id uuid,"
+                              " added boolean, path text, label bigint, class text, split text,"
+                              " width int, height int, channels int, format text,"
+                              " bytes map<text, bigint>, more text, PRIMARY KEY ((run, part), id))",
+                              c->meta_table));
     if (rc == STERNA_OK)
         rc = tell(&m, stn_text_make("CREATE TABLE IF NOT EXISTS %s (k text, number int,"
                                     " run timeuuid, parts int, samples bigint, source text,"
@@ -233,6 +233,6 @@ int stn_tables_create(const struct stn_cassandra *c, const struct stn_tables_opt
 }
 
 char *stn_tables_add_field(const struct stn_cassandra *c, const struct stn_cassandra_field *field) {
-    return stn_text_make("ALTER TABLE %s ADD (%s bigint, %s int, %s blob)", c->data_table,
-                         field->bytes_column, field->crc_column, field->column);
+    return stn_text_make("ALTER TABLE %s ADD (\"%s\" bigint, \"%s\" int, \"%s\" blob)",
+                         c->data_table, field->bytes_column, field->crc_column, field->column);
 }

@@ -29,8 +29,9 @@ int stn_tables_field(struct stn_cassandra_field *out, const char *name, enum ste
                      uint8_t number, struct sterna_error *err);
 
 struct stn_tables_options {
-    const char *replication; /* "dc1=3,dc2=2", or "3" for SimpleStrategy; NULL: no keyspace is made */
-    unsigned release_major;  /* of the server; 0: not known */
+    const char
+        *replication; /* "dc1=3,dc2=2", or "3" for SimpleStrategy; NULL: no keyspace is made */
+    unsigned release_major; /* of the server; 0: not known */
     int is_scylla;
     const struct stn_cassandra_field *fields; /* columns of the data table */
     size_t n_fields;

@@ -67,7 +67,7 @@ struct stn_row {
 int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
                       struct sterna_error *err);
 /* The same for a run that was committed elsewhere: with its number (above all that are listed) and
- * time, and listed though it may add nothing. */
+ * time, and listed though it may add nothing. Run 0: for declarations alone; no run is listed. */
 int stn_catalog_begin_as(struct stn_catalog *c, const char *source, uint64_t run,
                          int64_t finished_s, struct sterna_error *err);
 /* Number of the field of that name, declared now if it is new. EMISMATCH: known as another kind. */

@@ -77,7 +77,7 @@ static int run_open(struct stn_run *run, struct stn_catalog *c, const char *sour
     if (rc < 0) return rc;
     if (memcmp(run->schema.dataset_id, c->dataset_id, 16) != 0)
         return stn_fail(err, STERNA_EMISMATCH, "%s: was replaced by another data set's", c->path);
-    if (run->is_given && run->number <= run->schema.last_run)
+    if (run->is_given && run->number > 0 && run->number <= run->schema.last_run)
         return stn_fail(err, STERNA_EINVAL, "%s: run %llu is listed already", c->path,
                         (unsigned long long)run->number);
     if (!run->is_given) run->number = run->schema.last_run + 1;
@@ -86,9 +86,8 @@ static int run_open(struct stn_run *run, struct stn_catalog *c, const char *sour
     return rc == STERNA_OK ? stn_catalog_learn(c, &run->schema, err) : rc;
 }
 
-/* *run: the number of a given run, else 0, and then what it is. */
-static int begin(struct stn_catalog *c, const char *source, uint64_t *run, int64_t finished_s,
-                 struct sterna_error *err) {
+static int begin(struct stn_catalog *c, const char *source, const struct stn_run *given,
+                 uint64_t *run, struct sterna_error *err) {
     if (c->mode != STN_CATALOG_WRITE)
         return stn_fail(err, STERNA_EREADONLY, "%s: opened for reading only", c->path);
     pthread_mutex_lock(&c->run_mutex);
@@ -99,9 +98,7 @@ static int begin(struct stn_catalog *c, const char *source, uint64_t *run, int64
     else if (!(r = calloc(1, sizeof *r)))
         rc = stn_fail_memory(err, c->path);
     if (r) {
-        r->is_given = *run > 0;
-        r->number = *run;
-        r->finished_s = finished_s;
+        *r = *given;
         rc = run_open(r, c, source, err);
     }
     if (rc < 0) {
@@ -116,13 +113,13 @@ static int begin(struct stn_catalog *c, const char *source, uint64_t *run, int64
 
 int stn_catalog_begin(struct stn_catalog *c, const char *source, uint64_t *run,
                       struct sterna_error *err) {
-    *run = 0;
-    return begin(c, source, run, 0, err);
+    return begin(c, source, &(struct stn_run){.is_given = 0}, run, err);
 }
 
 int stn_catalog_begin_as(struct stn_catalog *c, const char *source, uint64_t run,
                          int64_t finished_s, struct sterna_error *err) {
-    return begin(c, source, &run, finished_s, err);
+    const struct stn_run given = {.is_given = 1, .number = run, .finished_s = finished_s};
+    return begin(c, source, &given, &run, err);
 }
 
 void stn_catalog_share_names(struct stn_catalog *c, struct stn_shared_names *names) {
@@ -191,7 +188,7 @@ int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error
     int rc = stn_run_check(c, err);
     struct stn_run *r = c->run;
     if (rc == STERNA_OK && (r->n_added + r->n_changed > 0 || r->is_given)) {
-        rc = record_run(r, err);
+        if (r->number > 0) rc = record_run(r, err);
         if (rc == STERNA_OK) rc = record_totals(r, err);
         if (rc == STERNA_OK) rc = stn_sql_exec(&r->sql, "COMMIT", err);
         if (rc == STERNA_OK) {

@@ -78,7 +78,8 @@ static void test_values_come_back_as_they_were(void **state) {
 
 static void test_text_of_others_is_read_too(void **state) {
     (void)state;
-    char text[] = " { \"a\\u00e9\\ud83d\\udc08\\/\" : [1, {\"x\": [true, null]}, \"s\"] , \"b\":2.5e1}";
+    char text[] =
+        " { \"a\\u00e9\\ud83d\\udc08\\/\" : [1, {\"x\": [true, null]}, \"s\"] , \"b\":2.5e1}";
     struct stn_json_in in = {text, text + strlen(text)};
     struct sterna_value v;
     char *name;
@@ -101,8 +102,8 @@ static void test_text_of_others_is_read_too(void **state) {
 static void test_broken_text_is_refused(void **state) {
     (void)state;
     static const char *const rows[] = {
-        "",         "\"",          "\"\\",      "\"\\u12\"",           "\"\\ud83d\"",
-        "\"\\q\"",  "-",           "nul",       "{\"bytes\":\"0\"}",   "{\"bytes\":\"0g\"}",
+        "",          "\"",         "\"\\",     "\"\\u12\"",         "\"\\ud83d\"",
+        "\"\\q\"",   "-",          "nul",      "{\"bytes\":\"0\"}", "{\"bytes\":\"0g\"}",
         "{\"x\":1}", "{\"bytes\"", "\"a\nb\"", "{\"bytes\":\"00\"", "\"\\u0000\"",
     };
     for (size_t i = 0; i < STN_COUNT(rows); i++) {
@@ -121,7 +122,8 @@ static void test_names_keep_their_places(void **state) {
     (void)state;
     struct stn_dictionary d = {0}, back;
     struct stn_json_out o = {0};
-    static const char *const first[] = {"dog", "ant", "dog", "\xff"}, *const more[] = {"bee", "ant"};
+    static const char *const first[] = {"dog", "ant", "dog", "\xff"}, *const more[] = {"bee",
+                                                                                       "ant"};
     assert_ok(stn_dictionary_add_field(&d, "image", STERNA_KIND_IMAGE, NULL));
     assert_ok(stn_dictionary_add_field(&d, "Mask", STERNA_KIND_MASK, NULL));
     assert_ok(stn_dictionary_add_classes(&d, first, 4, NULL));
@@ -129,8 +131,9 @@ static void test_names_keep_their_places(void **state) {
     assert_ok(stn_dictionary_add_column(&d, "score", NULL));
     stn_dictionary_write(&d, &o);
     char *text = text_of(&o);
-    assert_string_equal(text, "{\"fields\":[\"image:image\",\"Mask:mask\"],\"classes\":[\"dog\",\"ant\","
-                              "{\"bytes\":\"ff\"},\"bee\"],\"columns\":[\"score\"]}");
+    assert_string_equal(text,
+                        "{\"fields\":[\"image:image\",\"Mask:mask\"],\"classes\":[\"dog\",\"ant\","
+                        "{\"bytes\":\"ff\"},\"bee\"],\"columns\":[\"score\"]}");
     assert_ok(stn_dictionary_parse(&back, text, strlen(text), NULL));
     assert_int_equal(stn_dictionary_class(&back, "dog"), 0);
     assert_int_equal(stn_dictionary_class(&back, "ant"), 1);
@@ -149,9 +152,15 @@ static void test_names_keep_their_places(void **state) {
 static void test_names_that_make_no_sense(void **state) {
     (void)state;
     static const char *const rows[] = {
-        "", "[]", "{\"fields\":[\"image\"]}", "{\"fields\":[\"image:picture\"]}",
-        "{\"fields\":[\"a:image\",\"A:mask\"]}", "{\"classes\":[\"a\",\"b\",\"a\"]}",
-        "{\"classes\":[\"a\"}", "{\"classes\":[1]}", "{\"classes\":[\"a\"]} x",
+        "",
+        "[]",
+        "{\"fields\":[\"image\"]}",
+        "{\"fields\":[\"image:picture\"]}",
+        "{\"fields\":[\"a:image\",\"A:mask\"]}",
+        "{\"classes\":[\"a\",\"b\",\"a\"]}",
+        "{\"classes\":[\"a\"}",
+        "{\"classes\":[1]}",
+        "{\"classes\":[\"a\"]} x",
         "{\"classes\":[{\"bytes\":\"00\"}]}",
     };
     struct sterna_error err = {0};
@@ -215,9 +224,9 @@ static void test_statements_make_all_tables(void **state) {
         .replication = "dc1=3,Dc'2=2", .release_major = 5, .fields = fields, .n_fields = 2};
     assert_ok(stn_tables_create(&c, &o, keep, &s, NULL));
     assert_int_equal(s.n, 6);
-    assert_string_equal(s.text[0],
-                        "CREATE KEYSPACE IF NOT EXISTS \"Lab\" WITH replication = {'class': "
-                        "'NetworkTopologyStrategy', 'dc1': 3, 'Dc''2': 2} AND durable_writes = true");
+    assert_string_equal(
+        s.text[0], "CREATE KEYSPACE IF NOT EXISTS \"Lab\" WITH replication = {'class': "
+                   "'NetworkTopologyStrategy', 'dc1': 3, 'Dc''2': 2} AND durable_writes = true");
     assert_string_equal(
         s.text[1],
         "CREATE TABLE IF NOT EXISTS \"Lab\".\"birds_data\" (id uuid PRIMARY KEY, \"image_bytes\" "
@@ -258,9 +267,19 @@ static void test_replication_is_checked(void **state) {
     } rows[] = {
         {"1", "{'class': 'SimpleStrategy', 'replication_factor': 1}"},
         {"dc1=3", "{'class': 'NetworkTopologyStrategy', 'dc1': 3}"},
-        {"3,dc1=3", NULL}, {"dc1", NULL},    {"dc1=", NULL},    {"=3", NULL},   {"dc1=3,", NULL},
-        {"dc1=0", NULL},   {"dc1=-1", NULL}, {"dc1=1x", NULL},  {"", NULL},     {"0", NULL},
-        {"dc1=1001", NULL}, {"dc1=99999999999999999999", NULL}, {"dc1=3 dc2=3", NULL},
+        {"3,dc1=3", NULL},
+        {"dc1", NULL},
+        {"dc1=", NULL},
+        {"=3", NULL},
+        {"dc1=3,", NULL},
+        {"dc1=0", NULL},
+        {"dc1=-1", NULL},
+        {"dc1=1x", NULL},
+        {"", NULL},
+        {"0", NULL},
+        {"dc1=1001", NULL},
+        {"dc1=99999999999999999999", NULL},
+        {"dc1=3 dc2=3", NULL},
     };
     struct stn_cassandra c;
     name_all(&c, (char[]){"k"}, (char[]){"d"});
@@ -327,13 +346,22 @@ static void test_a_row_comes_back_whole(void **state) {
     (void)state;
     static const struct sterna_value none = {0};
     const struct stn_cell first[] = {
-        cell("path", text_value("a/b.jpg", 7)), cell("label", int_value(INT64_MIN)),
-        cell("class", text_value("\xff" "cat", 4)), cell("split", text_value("", 0)),
-        cell("width", int_value(640)), cell("height", int_value((int64_t)1 << 40)),
-        cell("channels", none), cell("format", none),
-        cell("image_bytes", int_value(12345)), cell("mask_bytes", none),
-        cell("score", real_value(0.1)), cell("note", text_value("x\"y", 3)),
-        cell("odd_bytes", int_value(-7)), cell("raw", none),
+        cell("path", text_value("a/b.jpg", 7)),
+        cell("label", int_value(INT64_MIN)),
+        cell("class", text_value("\xff"
+                                 "cat",
+                                 4)),
+        cell("split", text_value("", 0)),
+        cell("width", int_value(640)),
+        cell("height", int_value((int64_t)1 << 40)),
+        cell("channels", none),
+        cell("format", none),
+        cell("image_bytes", int_value(12345)),
+        cell("mask_bytes", none),
+        cell("score", real_value(0.1)),
+        cell("note", text_value("x\"y", 3)),
+        cell("odd_bytes", int_value(-7)),
+        cell("raw", none),
     };
     const struct stn_cell second[] = {cell("path", text_value("\xfe", 1)),
                                       cell("odd_bytes", text_value("t", 1)),

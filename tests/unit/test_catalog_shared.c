@@ -267,6 +267,20 @@ static void test_a_run_of_another_host(void **state) {
     assert_int_equal(run, 9);
 }
 
+static void test_names_alone(void **state) {
+    struct fixture *f = *state;
+    struct sterna_store_info info;
+    uint32_t number;
+    uint64_t run;
+    assert_ok(stn_catalog_begin_as(f->c, "", 0, 0, &f->err));
+    assert_ok(stn_catalog_declare_field(f->c, "image", STERNA_KIND_IMAGE, &number, &f->err));
+    assert_ok(stn_catalog_commit(f->c, &run, &f->err));
+    assert_int_equal(run, 0);
+    assert_ok(stn_catalog_info(f->c, &info, &f->err));
+    assert_int_equal(info.n_fields, 1);
+    assert_int_equal(info.last_run, 0);
+}
+
 int main(void) {
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -276,6 +290,7 @@ int main(void) {
         test(test_rows_of_a_run),
         test(test_rows_end_when_told_to),
         test(test_a_run_of_another_host),
+        test(test_names_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
