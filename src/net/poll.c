@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BATCH = 64 };
@@ -138,9 +139,14 @@ static void tell(struct stn_poll *poll, uint64_t now_ns) {
     }
 }
 
+static void pause_a_little(void) {
+    nanosleep(&(struct timespec){.tv_nsec = (long)STN_NS_PER_MS}, NULL);
+}
+
 void stn_poll_wait(struct stn_poll *poll, uint64_t until_ns) {
     int timeout_ms = wait_ms(poll, until_ns);
     int n = epoll_wait(poll->epoll_fd, poll->batch, BATCH, timeout_ms);
+    if (n < 0 && errno != EINTR) pause_a_little(); /* there is nobody to tell: deadlines will */
     poll->at = 0;
     poll->n = STN_MAX(n, 0); /* interrupted: the caller looks at its clock and comes back */
     for (int i = 0; i < poll->n; i++)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "net/poll.h"
 
 enum {
@@ -262,7 +263,7 @@ static int no_passphrase(char *buf, int bytes, int writing, void *ctx) {
 }
 
 static int readable(const char *path, const char *what, struct sterna_error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = stn_open(path, O_RDONLY, 0); /* OpenSSL would not tell absent from unreadable */
     if (fd < 0)
         return stn_fail_sys(err, errno == ENOENT ? STERNA_ENOTFOUND : STERNA_EIO, "%s: the %s",
                             path, what);

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -91,6 +93,7 @@ static int fails(unsigned kinds, const char *name) {
             : kind == FAULT_FULL   ? ENOSPC
             : kind == FAULT_SIGNAL ? EINTR
             : kind == FAULT_THREAD ? EAGAIN
+            : kind == FAULT_SOCKET ? ECONNRESET
                                    : EIO;
     return 1;
 }
@@ -295,6 +298,54 @@ WRAP(int, pthread_create,
 }
 WRAP(int, RAND_bytes, (unsigned char *to, int n)) {
     return fails(FAULT_EIO, "RAND_bytes") ? 0 : __real_RAND_bytes(to, n);
+}
+
+/* ---- sockets ---- */
+
+enum { SLOW_SOCKET = FAULT_SOCKET | FAULT_SIGNAL };
+
+WRAP(int, socket, (int family, int type, int protocol)) {
+    return fails(FAULT_SOCKET, "socket") ? -1 : __real_socket(family, type, protocol);
+}
+WRAP(int, bind, (int fd, const struct sockaddr *at, socklen_t bytes)) {
+    return fails(FAULT_SOCKET, "bind") ? -1 : __real_bind(fd, at, bytes);
+}
+WRAP(int, connect, (int fd, const struct sockaddr *to, socklen_t bytes)) {
+    return fails(FAULT_SOCKET, "connect") ? -1 : __real_connect(fd, to, bytes);
+}
+WRAP(int, getsockopt, (int fd, int level, int name, void *to, socklen_t *bytes)) {
+    return fails(FAULT_SOCKET, "getsockopt") ? -1 : __real_getsockopt(fd, level, name, to, bytes);
+}
+WRAP(int, setsockopt, (int fd, int level, int name, const void *from, socklen_t bytes)) {
+    return fails(FAULT_SOCKET, "setsockopt") ? -1 : __real_setsockopt(fd, level, name, from, bytes);
+}
+WRAP(ssize_t, recv, (int fd, void *to, size_t bytes, int flags)) {
+    if (fails(SLOW_SOCKET, "recv")) return -1;
+    return __real_recv(fd, to, shorter(bytes, "recv"), flags);
+}
+WRAP(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags)) {
+    if (fails(SLOW_SOCKET, "recvmsg")) return -1;
+    struct iovec first = message->msg_iov[0];
+    struct msghdr copy = *message;
+    first.iov_len = shorter(first.iov_len, "recvmsg");
+    if (first.iov_len < message->msg_iov[0].iov_len) {
+        copy.msg_iov = &first;
+        copy.msg_iovlen = 1;
+    }
+    return __real_recvmsg(fd, &copy, flags);
+}
+WRAP(ssize_t, send, (int fd, const void *from, size_t bytes, int flags)) {
+    if (fails(SLOW_SOCKET, "send")) return -1;
+    return __real_send(fd, from, shorter(bytes, "send"), flags);
+}
+WRAP(int, epoll_create1, (int flags)) {
+    return fails(IO, "epoll_create1") ? -1 : __real_epoll_create1(flags);
+}
+WRAP(int, epoll_ctl, (int epoll, int what, int fd, struct epoll_event *event)) {
+    return fails(IO, "epoll_ctl") ? -1 : __real_epoll_ctl(epoll, what, fd, event);
+}
+WRAP(int, epoll_wait, (int epoll, struct epoll_event *events, int n, int timeout_ms)) {
+    return fails(SLOW_SOCKET, "epoll_wait") ? -1 : __real_epoll_wait(epoll, events, n, timeout_ms);
 }
 
 /* ---- LMDB, at its door ---- */

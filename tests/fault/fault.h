@@ -16,11 +16,12 @@ enum fault_kind {
     FAULT_EIO = 1 << 2,        /* a system call fails with EIO */
     FAULT_FULL = 1 << 3,       /* one that may need room on the disk fails with ENOSPC */
     FAULT_SIGNAL = 1 << 4,     /* one that a signal may interrupt fails with EINTR, three times */
-    FAULT_SHORT = 1 << 5,      /* a read or write stops half-way */
+    FAULT_SHORT = 1 << 5,      /* a read or write stops half-way, of a socket too */
     FAULT_THREAD = 1 << 6,     /* a thread cannot be started (EAGAIN) */
     FAULT_LOW_EIO = 1 << 7,    /* a call that reads or changes a file fails with EIO, also within
                                   LMDB and SQLite (see tap.h) */
     FAULT_LOW_FULL = 1 << 8,   /* one that changes a file fails with ENOSPC, likewise */
+    FAULT_SOCKET = 1 << 9,     /* a call on a socket fails with ECONNRESET */
 };
 
 /* Before SQLite is first used in the process, if FAULT_SQL_MEMORY is to be armed. */

@@ -64,6 +64,8 @@ static int right_code(enum fault_kind kind, int rc) {
     case FAULT_SQL_MEMORY:
     case FAULT_THREAD:
         return rc == STERNA_ENOMEM;
+    case FAULT_SOCKET:
+        return rc == STERNA_EUNREACHABLE;
     default:
         return rc == STERNA_EIO;
     }
@@ -117,6 +119,8 @@ static const char *name_of(const struct sweep *sweep) {
         return sweep->lasting ? "a dead disk (all libraries)" : "one read or write (all libraries)";
     case FAULT_LOW_FULL:
         return sweep->lasting ? "a full disk (all libraries)" : "no space once (all libraries)";
+    case FAULT_SOCKET:
+        return sweep->lasting ? "a dead network" : "one call on a socket";
     case FAULT_THREAD:
         return sweep->lasting ? "no threads from here on" : "one thread";
     }
