@@ -1,9 +1,14 @@
 /* One connection: connects, shakes hands, sends frames, takes answers apart. Never blocks.
  *
  * A table of states says which opcodes are accepted in each. Each request is a *call* with a stream
- * number while it is on its way; streams 0 and 1 are never a call's (cql.md 2.4). A call that was
+ * number while it is on its way; streams 0 and 1 are never a call's. A call that was
  * given up keeps its number (an *orphan*) until its answer was dropped. The loop thread owns a
- * connection; times are arguments. */
+ * connection; times are arguments.
+ *
+ * All callbacks come from within stn_poll_wait(), and from nowhere else: what send(), flush(),
+ * tick() or abort() find out is told by the next one, which then does not wait. Only
+ * stn_conn_close() calls done() itself. From within any callback calls may be sent or given up, and
+ * the connection closed. */
 #ifndef STN_CONN_H
 #define STN_CONN_H
 
@@ -87,7 +92,8 @@ int stn_conn_open(struct stn_conn **out, struct stn_poll *poll, const struct stn
 /* Frees it; all its calls get done(EUNREACHABLE, "closed"). NULL is fine. closed() is not called.
  */
 void stn_conn_close(struct stn_conn **conn);
-/* Ends it as if it had been lost: calls get done(), then closed() is called. */
+/* Ends it as if it had been lost: not READY at once, and from within the next stn_poll_wait() calls
+ * get done(), then closed() is called. The first reason counts. */
 void stn_conn_abort(struct stn_conn *conn, int code, const char *why);
 
 /* Frame(s) for the call: `frame` is copied into the send buffer, with a stream number of ours.
@@ -100,7 +106,9 @@ void stn_conn_flush(struct stn_conn *conn, uint64_t now_ns);
  * maker's again at once. Its stream stays taken until then. */
 void stn_conn_give_up(struct stn_conn *conn, struct stn_call *call);
 
-/* Deadlines: connect timeout, progress rule, heartbeat, orphans. Returns when it is due again. */
+/* Deadlines: connect timeout, progress rule, heartbeat, orphans. Returns when it is due again. With
+ * calls out a heartbeat is sent in half the time of the progress rule: a server that is only slow
+ * at a request answers it, and its connection lives. */
 uint64_t stn_conn_tick(struct stn_conn *conn, uint64_t now_ns);
 
 int stn_conn_is_ready(const struct stn_conn *conn);
