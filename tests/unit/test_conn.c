@@ -261,6 +261,23 @@ static void test_conn_refused_connection(void **state) {
     closed(x);
 }
 
+/* The peer does not listen there, whether or not this machine has IPv6. */
+static void test_conn_refused_by_ipv6(void **state) {
+    struct fixture *x = opened();
+    struct sterna_error err = {0};
+    struct client c;
+    (void)state;
+    client_init(&c, "::1", peer_port(x->peer));
+    if (client_open(&c, &err) == STERNA_OK) {
+        client_until_closed(&c);
+        err = c.end;
+    }
+    assert_int_equal(err.code, STERNA_EUNREACHABLE);
+    assert_int_equal(strncmp(err.message, "[::1]:", 6), 0);
+    client_fini(&c);
+    closed(x);
+}
+
 /* Sending to a server that has closed: no signal, and not told from within the flush. */
 static void test_conn_send_after_a_reset(void **state) {
     struct fixture *x = opened();
@@ -359,6 +376,7 @@ int main(void) {
         cmocka_unit_test(test_conn_error_answer),
         cmocka_unit_test(test_conn_lost_in_a_blob),
         cmocka_unit_test(test_conn_refused_connection),
+        cmocka_unit_test(test_conn_refused_by_ipv6),
         cmocka_unit_test(test_conn_send_after_a_reset),
         cmocka_unit_test(test_conn_abort),
         cmocka_unit_test(test_conn_close_within_callbacks),

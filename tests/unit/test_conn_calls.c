@@ -521,7 +521,35 @@ static void test_calls_to_a_server_that_does_not_read(void **state) {
     closed(x);
 }
 
-/* From a port of ours; and from one that is taken. */
+/* A long request on a slow way out: bytes that the socket takes are progress, too. */
+static void test_calls_progress_of_a_long_request(void **state) {
+    enum { TEXT_BYTES = 32 << 20 };
+    struct fixture *x = opened();
+    struct asked a;
+    char *text = malloc(TEXT_BYTES + 1);
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', TEXT_BYTES);
+    text[TEXT_BYTES] = 0;
+    peer_run(x->peer, silence, x);
+    peer_run(x->peer, set_deaf, x);
+    asked_message(&a, &x->client);
+    assert_ok(client_query(&x->client, &a, text));
+    free(text);
+    uint64_t sent = stats_of(x).sent_bytes, begun_ns = x->client.now_ns;
+    assert_true(sent < TEXT_BYTES);
+    client_later(&x->client, 4 * STN_NS_PER_S);
+    peer_run(x->peer, set_hearing, x);
+    while (stats_of(x).sent_bytes == sent) client_run(&x->client);
+    peer_run(x->peer, set_deaf, x);
+    assert_int_equal(stats_of(x).last_byte_ns, begun_ns);
+    client_later(&x->client, 5 * STN_NS_PER_S - 1);
+    stn_poll_wait(x->client.poll, 0);
+    assert_non_null(x->client.conn);
+    closed(x);
+}
+
+/* From one that is taken. */
 static void test_calls_source_port(void **state) {
     struct fixture *x = opened();
     struct sterna_error err = {0};
@@ -554,6 +582,7 @@ int main(void) {
         cmocka_unit_test(test_calls_heartbeat_of_a_slow_server),
         cmocka_unit_test(test_calls_without_end),
         cmocka_unit_test(test_calls_to_a_server_that_does_not_read),
+        cmocka_unit_test(test_calls_progress_of_a_long_request),
         cmocka_unit_test(test_calls_source_port),
     };
     alarm(300);
