@@ -23,6 +23,7 @@ enum cli_exit {
 
 /* Each returns an exit code. argv[0] is the command's own name. */
 int cmd_ingest(int argc, char **argv);
+int cmd_copy(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_split(int argc, char **argv);

@@ -15,6 +15,7 @@ static const struct command {
     const char *summary;
 } commands[] = {
     {"ingest", cmd_ingest, "put a folder of images into a store"},
+    {"copy", cmd_copy, "copy samples from one store to another"},
     {"info", cmd_info, "what is in a store"},
     {"query", cmd_query, "ask the catalogue in SQL, save selections"},
     {"split", cmd_split, "split the samples into train, val, test ..."},

@@ -22,6 +22,10 @@ struct stn_backend_ops {
     /* Ends it; what was not committed is forgotten. Sets both to NULL. */
     void (*run_close)(struct stn_backend *b, struct stn_catalog **catalog,
                       struct stn_values **values);
+    /* What copying looks up to see what need not be read: the store's values as they are, of which
+     * only expect(), find() and close() are called, beside a source and on one thread. NULL as op
+     * or as *out: there are no checksums to be had without the bytes. */
+    int (*headers_open)(struct stn_backend *b, struct stn_values **out, struct sterna_error *err);
     /* Fills the catalogue of a store that lists its samples only when asked for them (another
      * tool's tables). NULL: it is always filled. */
     int (*list_samples)(struct stn_backend *b, struct sterna_error *err);

@@ -163,6 +163,10 @@ static int source_open(struct stn_backend *b, struct stn_source **out, struct st
     return stn_lmdb_source_open(out, ((struct embedded *)b)->lmdb, sink, options, err);
 }
 
+static int headers_open(struct stn_backend *b, struct stn_values **out, struct sterna_error *err) {
+    return stn_lmdb_headers_open(out, ((struct embedded *)b)->lmdb, err);
+}
+
 static int is_read_only(struct stn_backend *b) {
     return stn_lmdb_read_only(((struct embedded *)b)->lmdb);
 }
@@ -179,6 +183,7 @@ int stn_embedded_open(struct sterna_store *store, const char *dir,
                                                .run_open = run_open,
                                                .run_commit = run_commit,
                                                .run_close = run_close,
+                                               .headers_open = headers_open,
                                                .is_read_only = is_read_only,
                                                .close = close_embedded};
     struct embedded *e = stn_array(1, sizeof *e);

@@ -3,6 +3,7 @@
 #define STERNA_H
 
 #include "sterna/batch.h"
+#include "sterna/copy.h"
 #include "sterna/error.h"
 #include "sterna/ingest.h"
 #include "sterna/loader.h"

@@ -46,6 +46,9 @@ struct stn_item_blob {
     uint32_t crc;
 };
 
+/* As `data`: these bytes are not at hand, but length and checksum of them are known. */
+extern const uint8_t stn_blob_stored[1];
+
 struct stn_item {
     const uint8_t *id;
     const struct stn_item_blob *blobs;
@@ -65,7 +68,8 @@ struct stn_item_result {
 int stn_ingest_field(sterna_ingest *in, const char *name, enum sterna_kind kind, uint32_t *field,
                      struct sterna_error *err);
 
-/* Writes the sample if it is new, differs and may be replaced, or has fields it had not. */
+/* Writes the sample if it is new, differs and may be replaced, or has fields it had not. AGAIN, and
+ * nothing is written: bytes that are not at hand are needed. */
 int stn_ingest_write(sterna_ingest *in, const struct stn_item *item, struct stn_item_result *result,
                      struct sterna_error *err);
 

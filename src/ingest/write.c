@@ -8,6 +8,8 @@
 
 enum stored { NOTHING, ORPHAN, SAME, OTHER }; /* an orphan: no row lists it */
 
+const uint8_t stn_blob_stored[1] = {0};
+
 struct found { /* what the store holds under one key */
     enum stored stored;
     struct stn_value_header header;
@@ -128,18 +130,20 @@ static int write_listed(sterna_ingest *in, const struct stn_item *item, const st
 static int write_item(sterna_ingest *in, const struct stn_item *item,
                       struct stn_item_result *result, struct sterna_error *err) {
     struct found found[STN_FIELDS_OF_STORE];
-    int listed = 0;
+    int listed = 0, lacking = 0;
     int rc = stn_catalog_has(in->catalog, item->id, &listed, err);
     result->outcome = listed ? STERNA_UNCHANGED : STERNA_ADDED;
     for (size_t i = 0; i < item->n_blobs && rc == STERNA_OK; i++) {
         const struct stn_item_blob *blob = &item->blobs[i];
         rc = look(in, item, blob, listed, &found[i], err);
+        lacking |= blob->data == stn_blob_stored && found[i].stored != SAME;
         int differs = found[i].stored == OTHER && (blob->data || in->replace);
         if (rc < 0 || !differs || result->outcome != STERNA_UNCHANGED) continue;
         result->outcome = in->replace ? STERNA_REPLACED : STERNA_CONFLICT;
         tell_difference(in, blob, &found[i], result->why);
     }
     if (rc < 0 || result->outcome == STERNA_CONFLICT) return rc;
+    if (lacking) return STERNA_AGAIN;
     return listed ? write_listed(in, item, found, result, err)
                   : write_new(in, item, found, result, err);
 }

@@ -54,6 +54,9 @@ void stn_lmdb_writer_close(struct stn_lmdb_writer **w); /* forgets what is not c
 /* The same as a table; put() has copied the bytes when it returns. */
 int stn_lmdb_values_open(struct stn_values **out, struct stn_lmdb *db, struct sterna_error *err);
 
+/* Only to be looked up, by readers too: find() and close(). */
+int stn_lmdb_headers_open(struct stn_values **out, struct stn_lmdb *db, struct sterna_error *err);
+
 /* The reading side: a pool of threads, each with a short read transaction a chunk of requests. */
 int stn_lmdb_source_open(struct stn_source **out, struct stn_lmdb *db, struct stn_sink *sink,
                          const struct stn_source_options *options, struct sterna_error *err);

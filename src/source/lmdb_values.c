@@ -50,3 +50,27 @@ int stn_lmdb_values_open(struct stn_values **out, struct stn_lmdb *db, struct st
     *out = &v->base;
     return STERNA_OK;
 }
+
+/* ---- headers ---- */
+
+struct lmdb_headers {
+    struct stn_values base;
+    struct stn_lmdb *db; /* the opener's, which outlives it */
+};
+
+static int find_header(struct stn_values *v, const uint8_t id[16], uint8_t field,
+                       struct stn_value_header *out, struct sterna_error *err) {
+    return stn_lmdb_header(((struct lmdb_headers *)v)->db, id, field, out, err);
+}
+
+static void close_headers(struct stn_values *v) { free(v); }
+
+int stn_lmdb_headers_open(struct stn_values **out, struct stn_lmdb *db, struct sterna_error *err) {
+    static const struct stn_values_ops ops = {.find = find_header, .close = close_headers};
+    struct lmdb_headers *h = stn_array(1, sizeof *h);
+    *out = NULL;
+    if (!h) return stn_fail_memory(err, "the values of a store");
+    *h = (struct lmdb_headers){{&ops}, db};
+    *out = &h->base;
+    return STERNA_OK;
+}

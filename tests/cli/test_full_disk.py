@@ -97,6 +97,17 @@ class FullDisk(CommandTest):
         self.sterna("ingest", self.store, few, "--quiet")
         self.sterna("verify", self.store, "--source", few, "--quiet")
 
+    def test_copy(self):
+        folder, large = self.make_large(), self.path("from")
+        self.sterna("ingest", large, folder, "--quiet")
+        for _ in range(2):
+            self.assert_full(self.sterna("copy", large, self.store, "--quiet", code=1), self.store)
+        self.resize("64m")
+        got = self.sterna("copy", large, self.store, "--json").json
+        self.assertEqual((got["copied"], got["run"]), (60, 1))
+        self.sterna("verify", self.store, "--source", folder, "--quiet")
+        self.assert_nothing_lies_about()
+
     def test_what_is_saved_stays(self):
         few = self.path("some")
         make_folder(few, classes=2, each=40)
