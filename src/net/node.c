@@ -23,6 +23,8 @@ static const struct {
 #define WINDOW_STEP_BYTES (1 << 20) /* it grows by so much for each window that was answered */
 #define WINDOW_HOLD_NS STN_NS_PER_S
 
+#define TELL_EVERY_NS (10 * STN_NS_PER_S)
+
 #define SERVER_ERRORS_MAX 8
 #define SERVER_ERRORS_NS (10 * STN_NS_PER_S)
 
@@ -156,9 +158,11 @@ static int has_any(const struct stn_node *node) {
     return any;
 }
 
+/* Once for each time that it goes away, and not in bursts when it comes and goes. */
 static void tell_down(struct stn_node *node, const char *why) {
     node->is_down = 1;
     if (node->was_told || node->gone) return;
+    if (!stn_log_every(&node->told, stn_session_now(node->session), TELL_EVERY_NS, NULL)) return;
     node->was_told = 1;
     stn_log(STERNA_LOG_WARNING, "node down: %s", why);
 }
@@ -182,14 +186,16 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
     unsigned doublings = STN_MIN(link->failures, 7U);
     uint64_t wait_ns = STN_MIN((uint64_t)RECONNECT_FIRST_NS << doublings, RECONNECT_MAX_NS);
     if (err->code == STERNA_EREFUSED) wait_ns = RECONNECT_MAX_NS;
+    if (link->renewed) wait_ns = 0;
     wait_ns = wait_ns / 4 * 3 + stn_session_random(s, (uint32_t)(wait_ns / 2 / 1000)) * 1000ULL;
     link->retry_ns = now_ns + wait_ns;
-    link->failures++;
+    link->failures += !link->renewed;
     s->tick_ns = 0;
     if (!has_any(node)) {
-        tell_down(node, err->message);
+        if (!link->renewed) tell_down(node, err->message);
         stn_statements_unpark(node);
     }
+    link->renewed = 0;
 }
 
 static void on_tablets(void *ctx, struct stn_call *call, struct stn_cql_value payload) {
@@ -263,9 +269,11 @@ static void renew(struct stn_node *node) {
     node->n_server_errors = 0;
     for (int lane = 0; lane < STN_LANE_COUNT; lane++)
         for (unsigned i = 0; i < node->n_links[lane]; i++)
-            if (is_usable(node->links[lane][i]))
+            if (is_usable(node->links[lane][i])) {
+                node->links[lane][i]->renewed = 1;
                 stn_conn_abort(node->links[lane][i]->conn, STERNA_EUNREACHABLE,
                                "too many server errors");
+            }
 }
 
 uint64_t stn_node_tick(struct stn_node *node, uint64_t now_ns) {

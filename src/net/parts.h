@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "base/log.h"
 #include "net/peers.h"
 
 #define STN_NODES_MAX 4096
@@ -48,6 +49,7 @@ struct stn_link { /* a connection to a node, or the place for one */
     unsigned failures;     /* connects in a row */
     uint64_t retry_ns;     /* when to connect again */
     int was_ready;         /* this connection */
+    int renewed;           /* closed by ourselves, to be opened at once */
     uint32_t shard;        /* wanted; UINT32_MAX: any */
     int dirty;             /* has frames to be flushed */
 };
@@ -73,6 +75,7 @@ struct stn_node {
     int gone;     /* not any more: no links are opened */
     int is_down;  /* as an event said, or as connecting showed */
     int was_told; /* that it is down, in the log */
+    struct stn_log_gate told;
     struct stn_link **links[STN_LANE_COUNT];
     unsigned n_links[STN_LANE_COUNT];
     struct stn_window window[STN_LANE_COUNT];

@@ -2,9 +2,9 @@
  * replica.
  *
  * One thread owns all connections. A call is submitted from any thread, goes to a replica of its
- * token with room in its window, is tried elsewhere as cql.md 1.8 says, and is given done() exactly
- * once on the loop thread; what is on its way to an answer belongs to the session. While no node
- * can be reached calls wait, up to outage_timeout_ms, with a log line now and then.
+ * token with room in its window, is tried elsewhere as the table in query.c says, and is given
+ * done() exactly once on the loop thread; what is on its way to an answer belongs to the session.
+ * While no node can be reached calls wait, up to outage_timeout_ms, with a log line now and then.
  *
  *   session.c    the loop, queues, and this interface      node.c     connections of one node,
  * window route.c      which node for a token                     control.c  the control connection
