@@ -174,8 +174,8 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
     struct stn_conn_stats last;
     uint64_t now_ns = stn_session_now(s);
     stn_conn_stats(conn, &last);
-    atomic_fetch_add(&s->copied_bytes, last.copied_bytes);
-    atomic_fetch_add(&s->received_bytes, last.received_bytes);
+    s->copied_bytes += last.copied_bytes;
+    s->received_bytes += last.received_bytes;
     stn_conn_close(&link->conn);
     stn_session_remember(s, err->message);
     if (link->was_ready) {

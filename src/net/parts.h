@@ -209,6 +209,7 @@ struct stn_session {
     struct stn_call_list waiting[STN_LANE_COUNT]; /* for a node with room */
     struct stn_call_list later, sent;
     struct stn_prime *primes;
+    uint64_t received_bytes, copied_bytes; /* by connections that are closed */
     uint64_t tick_ns;
     uint64_t outage_since_ns, outage_told_ns; /* 0: none */
     uint32_t random;
@@ -216,7 +217,7 @@ struct stn_session {
 
     /* any thread, atomic */
     atomic_uint_least64_t calls, tries, retries, overloaded, unprepared, prepares, strays, lost,
-        received_bytes, copied_bytes, in_flight, in_flight_bytes, n_connections;
+        in_flight, in_flight_bytes, n_connections;
 };
 
 void stn_calls_append(struct stn_call_list *list, struct stn_query_call *q);
@@ -259,6 +260,8 @@ struct stn_prepared *stn_prepared_at(struct stn_node *node, const struct stn_sta
 int stn_statement_ready(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
 /* The node has forgotten it: parks the call and asks anew; or ends it after too many rounds. */
 void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
+/* The node has answered a call with it. */
+void stn_statement_known(struct stn_node *node, const struct stn_query_call *q);
 void stn_statements_unpark(struct stn_node *node); /* its connections are gone */
 void stn_primes_send(struct stn_session *s, uint64_t now_ns);
 void stn_statement_free(struct stn_statement **statement);

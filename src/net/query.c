@@ -282,6 +282,7 @@ static void on_done(struct stn_call *call, int code, const struct stn_cql_result
         if (body) answer.values = *body;
         if (head && head->kind == STN_CQL_ROWS) answer.paging_state = head->rows.paging_state;
         stn_node_answered(node, q, now_ns);
+        if (q->statement) stn_statement_known(node, q);
         stn_query_finish(q, code, &answer);
         return;
     }

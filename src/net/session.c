@@ -301,7 +301,30 @@ void stn_session_pieces(struct stn_session *s, size_t pieces,
     command(s, &c.command);
 }
 
+struct counting {
+    struct stn_command command;
+    uint64_t received_bytes, copied_bytes;
+};
+
+static void count(struct stn_session *s, struct stn_command *c) {
+    struct counting *counting = STN_OUTER(c, struct counting, command);
+    counting->received_bytes = s->received_bytes;
+    counting->copied_bytes = s->copied_bytes;
+    for (unsigned i = 0; i < s->n_nodes; i++)
+        for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+            for (unsigned k = 0; k < s->nodes[i]->n_links[lane]; k++) {
+                struct stn_conn_stats now = {0};
+                struct stn_conn *conn = s->nodes[i]->links[lane][k]->conn;
+                if (conn) stn_conn_stats(conn, &now);
+                counting->received_bytes += now.received_bytes;
+                counting->copied_bytes += now.copied_bytes;
+            }
+    command_done(s, c);
+}
+
 void stn_session_stats(struct stn_session *s, struct stn_session_stats *out) {
+    struct counting c = {.command = {.run = count}};
+    command(s, &c.command);
     *out = (struct stn_session_stats){.calls = atomic_load(&s->calls),
                                       .tries = atomic_load(&s->tries),
                                       .retries = atomic_load(&s->retries),
@@ -310,8 +333,8 @@ void stn_session_stats(struct stn_session *s, struct stn_session_stats *out) {
                                       .prepares = atomic_load(&s->prepares),
                                       .strays = atomic_load(&s->strays),
                                       .lost_connections = atomic_load(&s->lost),
-                                      .received_bytes = atomic_load(&s->received_bytes),
-                                      .copied_bytes = atomic_load(&s->copied_bytes),
+                                      .received_bytes = c.received_bytes,
+                                      .copied_bytes = c.copied_bytes,
                                       .in_flight = atomic_load(&s->in_flight),
                                       .in_flight_bytes = atomic_load(&s->in_flight_bytes),
                                       .connections = atomic_load(&s->n_connections)};

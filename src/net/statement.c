@@ -5,7 +5,7 @@
 
 #include "net/parts.h"
 
-#define ROUNDS_MAX 3 /* times that a node may forget a statement within */
+#define ROUNDS_MAX 3 /* times in a row that a node may forget a statement within */
 #define ROUNDS_NS (10 * STN_NS_PER_S)
 
 /* ---- the shape ---- */
@@ -214,6 +214,11 @@ void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, ui
     snprintf(words, sizeof words, "%s: the server forgets this statement again and again: %.200s",
              stn_node_text(node, where), q->statement->text);
     stn_query_finish(q, STERNA_EIO, &(struct stn_query_answer){.why = words});
+}
+
+void stn_statement_known(struct stn_node *node, const struct stn_query_call *q) {
+    struct stn_prepared *p = &node->prepared[q->statement->number];
+    if (q->call.sent_ns >= p->ready_ns) p->rounds = 0;
 }
 
 void stn_statements_unpark(struct stn_node *node) {

@@ -545,6 +545,26 @@ static void test_a_forgotten_statement_is_prepared_once_more(void **state) {
     close_cluster(&c);
 }
 
+static int forget_each_seventh(struct cluster *c, struct peer_conn *conn,
+                               const struct peer_frame *f, unsigned k, size_t node) {
+    (void)k, (void)node;
+    if (c->n_executes % 7 != 0) return 0;
+    peer_send_unprepared(conn, f);
+    return 1;
+}
+
+static void test_a_statement_that_works_in_between_may_be_forgotten_often(void **state) {
+    struct cluster c = {.script = forget_each_seventh};
+    struct stn_session_stats stats;
+    (void)state;
+    open_cluster(&c, 1);
+    read_all(&c, 500, STERNA_OK);
+    stn_session_stats(c.session, &stats);
+    assert_true(stats.unprepared >= 10);
+    assert_true(stats.received_bytes >= (uint64_t)500 * BLOB_BYTES);
+    close_cluster(&c);
+}
+
 static int forget_for_ever(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
                            unsigned k, size_t node) {
     (void)c, (void)k, (void)node;
@@ -724,6 +744,7 @@ int main(void) {
         cmocka_unit_test(test_errors_have_their_reactions),
         cmocka_unit_test(test_a_quorum_is_asked_when_no_replica_alone_will_do),
         cmocka_unit_test(test_a_forgotten_statement_is_prepared_once_more),
+        cmocka_unit_test(test_a_statement_that_works_in_between_may_be_forgotten_often),
         cmocka_unit_test(test_a_statement_forgotten_for_ever_is_an_error),
         cmocka_unit_test(test_a_wrong_statement_is_refused),
         cmocka_unit_test(test_an_error_on_stream_0_puts_no_foreign_bytes_anywhere),
