@@ -16,7 +16,7 @@
 
 #define PAGE_ROWS 2000
 #define RANGES_AT_ONCE 16
-#define RANGES_A_FETCHER 4
+#define RANGES_A_NODE (4 * RANGES_AT_ONCE) /* so that the longest one is no long wait at the end */
 
 struct listed {      /* a column of the scan */
     char column[64]; /* in the table */
@@ -214,7 +214,7 @@ static int cut_ring(struct list *l) {
     struct stn_session_info info;
     stn_session_info(l->c->session, &info);
     size_t nodes = STN_MAX(info.n_nodes, 1U);
-    stn_session_pieces(l->c->session, nodes * RANGES_AT_ONCE * RANGES_A_FETCHER / 4, add_range, l);
+    stn_session_pieces(l->c->session, nodes * RANGES_A_NODE, add_range, l);
     int whole = l->n_ranges > 0 && l->ranges[0][0] == INT64_MIN &&
                 l->ranges[l->n_ranges - 1][1] == INT64_MAX;
     for (size_t i = 1; i < l->n_ranges && whole; i++)
