@@ -74,20 +74,27 @@ struct sterna_run {
  *   PATH or lmdb:PATH   a directory
  *   cassandra://[user@]host[:port][,host..]/KEYSPACE/DATASET[?option=value[&..]]
  *                       a data set in an Apache Cassandra or ScyllaDB cluster
- *     dc=NAME                   the data centre to read from (that of the first host)
- *     tls=verify|off            encrypted, the servers' certificates checked; plain (off)
- *     ca=FILE cert=FILE key=FILE   whom to trust (the system's); our own certificate and key (PEM)
- *     consistency=LEVEL         of reads, such as local_quorum (local_one)
- *     connections=N             to each server (chosen)
- *     password_file=FILE        its first line is the password; else STERNA_PASSWORD, else asked
- * for outage_timeout=SECONDS    for which all servers may be silent translate=FROM>TO[,..]
- * addresses that servers give as FROM are reached as TO and, for tables that another tool has made,
- * which of their columns are what: table=[KEYSPACE.]NAME id=COLUMN image=COLUMN label=COLUMN
- * [image_crc=COLUMN] [mask=COLUMN] [meta=[KEYSPACE.]TABLE]   such a store is read only; its samples
- * are listed (the whole table is looked through) only when a call needs more than their ids
  *
- * A password in a URL is refused. Returns OK, ENOTFOUND, EFORMAT, EIO, EREADONLY, EINVAL, ENOMEM,
- * and of a cluster EUNREACHABLE, EREFUSED, ETIMEOUT, EPROTO. */
+ *   dc=NAME                data centre to read from (that of the first host)
+ *   tls=verify|off         encrypted, the servers' certificates checked (off: plain)
+ *   ca=FILE                whom to trust (the system's)
+ *   cert=FILE key=FILE     our own certificate and its key (PEM)
+ *   consistency=LEVEL      of reads, such as local_quorum (local_one)
+ *   connections=N          to each server (chosen)
+ *   password_file=FILE     its first line is the password; else STERNA_PASSWORD; else asked for
+ *   outage_timeout=SECONDS for which all servers may be silent
+ *   translate=FROM>TO[,..] addresses that servers give as FROM are reached as TO
+ *
+ * and, for tables that another tool has made, which of their columns are what:
+ *
+ *   table=[KEYSPACE.]NAME id=COLUMN image=COLUMN [image_crc=COLUMN] [mask=COLUMN]
+ *   [mask_crc=COLUMN] [label=COLUMN] [meta=[KEYSPACE.]TABLE]
+ *
+ * Such a store is read only; its samples are listed (the whole table is looked through) only when a
+ * call needs more than their ids. A password in a URL is refused.
+ *
+ * Returns OK, ENOTFOUND, EFORMAT, EIO, EREADONLY, EINVAL, ENOMEM; of a cluster also EUNREACHABLE,
+ * EREFUSED, ETIMEOUT, EPROTO. */
 STERNA_API int sterna_store_open(sterna_store **out, const char *url,
                                  const struct sterna_store_options *options,
                                  struct sterna_error *err);
