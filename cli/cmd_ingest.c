@@ -18,7 +18,7 @@ struct ingest {
     const char *url, *dir, *prefix, *metadata, *dataset_id, *replication;
     struct cli_list fields;
     uint64_t max_bytes, memory_bytes, threads, allow_skipped;
-    int on_error, replace, create, json, quiet, verbose;
+    int on_error, replace, create, print_ddl, json, quiet, verbose;
     uint8_t id[STERNA_ID_BYTES];
     struct sterna_ingest_field *pairs;
     char *names; /* memory of the pairs' texts */
@@ -233,6 +233,28 @@ static int run(struct ingest *in) {
     return rc;
 }
 
+static void print_statement(void *ctx, const char *statement) {
+    (void)ctx;
+    printf("%s;\n", statement);
+}
+
+static int print_ddl(const struct ingest *in) {
+    struct sterna_error err = {0};
+    size_t n = in->fields.n + 1;
+    struct sterna_field *fields = calloc(n, sizeof *fields);
+    if (!fields) return cli_fail(CLI_FAILED, "out of memory for the fields");
+    fields[0] = (struct sterna_field){.name = "image", .kind = STERNA_KIND_IMAGE};
+    for (size_t i = 1; i < n; i++) { /* tables do not depend on kinds */
+        int kind = in->pairs[i - 1].kind;
+        fields[i].name = in->pairs[i - 1].name;
+        fields[i].kind = kind < 0 ? STERNA_KIND_BYTES : (enum sterna_kind)kind;
+        fields[i].number = (uint32_t)i;
+    }
+    int rc = sterna_store_ddl(in->url, in->replication, fields, n, print_statement, NULL, &err);
+    free(fields);
+    return rc < 0 ? cli_fail_err(rc, &err) : CLI_DONE;
+}
+
 int cmd_ingest(int argc, char **argv) {
     struct ingest in = {0};
     struct cli_option options[] = {
@@ -258,6 +280,8 @@ int cmd_ingest(int argc, char **argv) {
          0, 0},
         {"replication", CLI_TEXT, &in.replication, "DC=N[,..]|N",
          "with --create: make the keyspace too, with so many copies in each data centre", 0, 0, 0},
+        {"print-ddl", CLI_FLAG, &in.print_ddl, NULL,
+         "print the statements that --create would run, and do nothing", 0, 0, 0},
         {"threads", CLI_UINT, &in.threads, "N", "files read at once (chosen)", 1, 1024, 0},
         {"memory", CLI_SIZE, &in.memory_bytes, "SIZE", "files in memory at once (256MiB)", 1, 0, 0},
         {"json", CLI_FLAG, &in.json, NULL, "results as one JSON object, the last line of stdout", 0,
@@ -281,10 +305,13 @@ int cmd_ingest(int argc, char **argv) {
     int rc = cli_parse(&spec, argc, argv);
     if (rc == CLI_GO_ON && in.dataset_id && sterna_id_parse(in.dataset_id, in.id) < 0)
         rc = cli_fail(CLI_USAGE, "--dataset-id: '%s' is no UUID", in.dataset_id);
-    if (rc == CLI_GO_ON && in.replication && !in.create)
+    if (rc == CLI_GO_ON && in.print_ddl && !cli_is_cluster(in.url))
+        rc =
+            cli_fail(CLI_USAGE, "--print-ddl: %s is a directory, where no tables are made", in.url);
+    if (rc == CLI_GO_ON && in.replication && !in.create && !in.print_ddl)
         rc = cli_fail(CLI_USAGE, "--replication is of a keyspace that is made: give --create too");
     if (rc == CLI_GO_ON) rc = parse_fields(&in);
-    if (rc == CLI_GO_ON) rc = run(&in);
+    if (rc == CLI_GO_ON) rc = in.print_ddl ? print_ddl(&in) : run(&in);
     free(in.pairs);
     free(in.names);
     cli_list_free(&in.fields);

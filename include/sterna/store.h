@@ -99,6 +99,14 @@ STERNA_API int sterna_store_open(sterna_store **out, const char *url,
                                  const struct sterna_store_options *options,
                                  struct sterna_error *err);
 
+/* Calls `each` for every statement that STERNA_OPEN_CREATE runs in a cluster for a data set with
+ * these fields (n_fields 0: an image), in order, without asking a server: for who may not make
+ * tables. `replication` as in the options. EINVAL: a directory, or another tool's tables. */
+STERNA_API int sterna_store_ddl(const char *url, const char *replication,
+                                const struct sterna_field *fields, size_t n_fields,
+                                void (*each)(void *ctx, const char *statement), void *ctx,
+                                struct sterna_error *err);
+
 /* Gives the caller's reference back and sets it to NULL; loaders and selections keep their own. */
 STERNA_API void sterna_store_close(sterna_store **store);
 

@@ -32,6 +32,9 @@ WRONG = [
     (["ingest", "s", "d", "--replication", "3"], "--create"),
     (["ingest", "s", "d", "--create", "--replication", "3"], "of clusters"),
     (["ingest", "s", "d", "--create=yes"], "takes no value"),
+    (["ingest", "s", "d", "--print-ddl"], "no tables"),
+    (["ingest", "cassandra://h/k", "d", "--print-ddl"], "/KEYSPACE/DATASET"),
+    (["ingest", "cassandra://h/k/d", "d", "--print-ddl", "--replication", "x"], "replication"),
     (["info"], "missing"),
     (["info", "s", "t"], "t"),
     (["info", "s", "--jsno"], "did you mean --json"),
@@ -122,6 +125,21 @@ class WrongArguments(CommandTest):
                     got = self.sterna(*args, code=2)
                     self.assert_one_message(got, "://...")
                     self.assertNotIn(b"hush", got.err)
+
+    def test_statements_are_printed_without_a_server(self):
+        got = self.sterna("ingest", "cassandra://nowhere.invalid/keys/birds", "none", "--create",
+                          "--replication", "dc1=3", "--field", "mask=.png", "--print-ddl")
+        self.assertEqual(got.err, b"")
+        text = got.out.decode()
+        self.assertRegex(text, r"\ACREATE KEYSPACE IF NOT EXISTS [^;]*dc1[^;]*3[^;]*;\n")
+        for table in ("data", "chunk", "meta", "run", "info"):
+            self.assertRegex(text, rf"(?m)^CREATE TABLE IF NOT EXISTS [^ ]*birds_{table}\b")
+        for column in ("image", "mask"):
+            self.assertRegex(text, rf"\b{column}\b\W+blob")
+        self.assertTrue(text.endswith(";\n"))
+        alone = self.sterna("ingest", "cassandra://nowhere.invalid/keys/birds", "none",
+                            "--print-ddl").out.decode()
+        self.assertNotIn("KEYSPACE", alone)
 
     def test_no_command_prints_usage(self):
         got = self.sterna(code=2)
