@@ -95,9 +95,6 @@ int stn_catalog_update(struct stn_catalog *c, const struct stn_row *row, int new
                        struct sterna_error *err);
 /* Commits the run, or (if no sample was added or changed) rolls back and gives *run = 0. */
 int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error *err);
-/* Ends the run, keeping what was declared and no run: fields of a store whose samples are not listed
- * yet. EINVAL if there are samples in it. */
-int stn_catalog_commit_declarations(struct stn_catalog *c, struct sterna_error *err);
 void stn_catalog_rollback(struct stn_catalog *c); /* no run open: does nothing */
 
 /* Calls `each` for every sample that the open run has added or changed, once, with all its columns

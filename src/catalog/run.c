@@ -201,19 +201,6 @@ int stn_catalog_commit(struct stn_catalog *c, uint64_t *run, struct sterna_error
     return rc;
 }
 
-int stn_catalog_commit_declarations(struct stn_catalog *c, struct sterna_error *err) {
-    pthread_mutex_lock(&c->run_mutex);
-    int rc = stn_run_check(c, err);
-    struct stn_run *r = c->run;
-    if (rc == STERNA_OK && r->n_added + r->n_changed > 0)
-        rc = stn_fail(err, STERNA_EINVAL, "%s: the run has samples: commit it", c->path);
-    if (rc == STERNA_OK) rc = stn_sql_exec(&r->sql, "COMMIT", err);
-    if (rc == STERNA_OK) stn_catalog_learn(c, &r->schema, NULL); /* without memory: later */
-    end_run(c);
-    pthread_mutex_unlock(&c->run_mutex);
-    return rc;
-}
-
 /* ---- declarations ---- */
 
 static int add_field(struct stn_run *run, struct stn_shared_names *names, const char *name,

@@ -32,10 +32,10 @@ static int setup(void **state) {
     fake_store_wrap(&f->fake, f->store, 1);
     memcpy(f->fake.sample, ids[1], 16);
     struct stn_catalog *c = f->store->catalog;
-    assert_ok(stn_catalog_begin(c, "", &run, NULL));
+    assert_ok(stn_catalog_begin_as(c, "", 0, 0, NULL));
     assert_ok(stn_catalog_declare_field(c, "image", STERNA_KIND_IMAGE, &number, NULL));
     assert_ok(stn_catalog_declare_field(c, "mask", STERNA_KIND_MASK, &number, NULL));
-    assert_ok(stn_catalog_commit_declarations(c, NULL));
+    assert_ok(stn_catalog_commit(c, &run, NULL));
     *state = f;
     return 0;
 }
@@ -221,26 +221,6 @@ static void test_backend_what_does_not(void **state) {
     assert_int_equal(f->fake.n_lists, 0);
 }
 
-static void test_backend_declarations_without_a_run(void **state) {
-    struct fixture *f = *state;
-    struct stn_catalog *c = f->store->catalog;
-    struct sterna_store_info info;
-    uint64_t run;
-    assert_ok(stn_catalog_info(c, &info, NULL));
-    assert_int_equal(info.n_fields, 2);
-    assert_int_equal(info.last_run, 0);
-    assert_int_equal(stn_catalog_commit_declarations(c, NULL), STERNA_EINVAL); /* no run */
-    assert_ok(stn_catalog_begin(c, "", &run, NULL));
-    assert_int_equal(run, 1);
-    struct stn_row row = {.n_cells = 0};
-    assert_ok(stn_catalog_insert(c, &row, NULL));
-    assert_int_equal(stn_catalog_commit_declarations(c, NULL), STERNA_EINVAL);
-    assert_ok(stn_catalog_info(c, &info, NULL)); /* it was forgotten */
-    assert_int_equal(info.n_samples, 0);
-    assert_ok(stn_catalog_begin(c, "", &run, NULL));
-    stn_catalog_rollback(c);
-}
-
 static void test_backend_finds_ids_listed_twice(void **state) {
     struct stn_id_set set = {0};
     uint8_t id[16] = {0};
@@ -266,7 +246,6 @@ int main(void) {
                                         setup, teardown),
         cmocka_unit_test(test_backend_what_lists_the_samples),
         cmocka_unit_test_setup_teardown(test_backend_what_does_not, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_backend_declarations_without_a_run, setup, teardown),
         cmocka_unit_test(test_backend_finds_ids_listed_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
