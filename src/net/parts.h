@@ -209,6 +209,8 @@ struct stn_session {
     struct stn_call_list waiting[STN_LANE_COUNT]; /* for a node with room */
     struct stn_call_list later, sent;
     struct stn_prime *primes;
+    struct stn_turn_hook *hooks;
+    struct stn_log_gate confused;
     uint64_t received_bytes, copied_bytes; /* by connections that are closed */
     uint64_t tick_ns;
     uint64_t outage_since_ns, outage_told_ns; /* 0: none */
@@ -256,8 +258,13 @@ void stn_route_token(struct stn_query_call *q); /* sets q->token, if the stateme
 
 /* The node's record of it; asks the node if need be. NULL without memory. */
 struct stn_prepared *stn_prepared_at(struct stn_node *node, const struct stn_statement *statement);
-/* PREPARED_READY, or the call is parked (or given back with done()) and 0. */
-int stn_statement_ready(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
+enum stn_readiness {
+    STATEMENT_READY,
+    STATEMENT_TAKEN, /* the call is parked, or done() was called */
+    STATEMENT_LATER  /* the node cannot be asked now: the call waits again */
+};
+enum stn_readiness stn_statement_ready(struct stn_node *node, struct stn_query_call *q,
+                                       uint64_t now_ns);
 /* The node has forgotten it: parks the call and asks anew; or ends it after too many rounds. */
 void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
 /* The node has answered a call with it. */

@@ -16,6 +16,7 @@
 #define UNAVAILABLE_WAIT_NS (100 * STN_NS_PER_MS)
 #define OUTAGE_FIRST_LINE_NS (10 * STN_NS_PER_S)
 #define OUTAGE_LINE_NS (30 * STN_NS_PER_S)
+#define CONFUSED_LINE_NS (10 * STN_NS_PER_S)
 
 /* ---- lists ---- */
 
@@ -254,8 +255,12 @@ static void leave_node(struct stn_query_call *q) {
     stn_calls_remove(&s->sent, q);
 }
 
+static uint32_t bit_of(const struct stn_node *node) {
+    return node->index < 32 ? UINT32_C(1) << node->index : 0;
+}
+
 static void mark_tried(struct stn_query_call *q, const struct stn_node *node) {
-    if (node->index < 32) q->tried |= UINT32_C(1) << node->index;
+    q->tried |= bit_of(node);
 }
 
 /* Somebody changed the table: what is read by position needs the statement anew. */
@@ -265,6 +270,13 @@ static int has_other_columns(const struct stn_query_call *q,
            head->rows.n_columns != q->statement->n_columns;
 }
 
+static void tell_confusion(struct stn_session *s, const char *why, uint64_t now_ns) {
+    uint64_t skipped = 0;
+    if (!stn_log_every(&s->confused, now_ns, CONFUSED_LINE_NS, &skipped)) return;
+    stn_log(STERNA_LOG_ERROR, "%s; asked again over another connection (%" PRIu64 " more like it)",
+            why ? why : "an answer that cannot be", skipped);
+}
+
 static void on_done(struct stn_call *call, int code, const struct stn_cql_result_head *head,
                     struct stn_cursor *body, const struct stn_cql_failure *failure,
                     const char *why) {
@@ -272,13 +284,15 @@ static void on_done(struct stn_call *call, int code, const struct stn_cql_result
     struct stn_node *node = q->node;
     struct stn_session *s = q->session;
     uint64_t now_ns = stn_session_now(s);
+    char from[STN_ADDRESS_TEXT_BYTES];
     leave_node(q);
     if (code == STERNA_OK && has_other_columns(q, head)) {
         stn_statement_forgotten(node, q, now_ns);
         return;
     }
     if (code == STERNA_OK || code == STERNA_ENOTFOUND) {
-        struct stn_query_answer answer = {.head = head, .why = why};
+        struct stn_query_answer answer = {
+            .head = head, .why = why, .from = stn_node_text(node, from), .from_bit = bit_of(node)};
         if (body) answer.values = *body;
         if (head && head->kind == STN_CQL_ROWS) answer.paging_state = head->rows.paging_state;
         stn_node_answered(node, q, now_ns);
@@ -294,12 +308,14 @@ static void on_done(struct stn_call *call, int code, const struct stn_cql_result
     q->last_code = code;
     int lost = code == STERNA_EUNREACHABLE;
     int confused = code == STERNA_EPROTO && q->n_tries < ELSEWHERE_TRIES;
-    if (confused)
-        stn_log(STERNA_LOG_ERROR, "%s", why ? why : "an answer that cannot be: asked elsewhere");
+    if (confused) tell_confusion(s, why, now_ns);
     if (confused || (lost && now_ns - q->begun_ns <= s->outage_ns))
         try_again(q, now_ns, q->n_tries < 3 ? 0 : back_off_ns(s, q));
     else
-        fail(q, code, why, NULL);
+        stn_query_finish(q, code,
+                         &(struct stn_query_answer){.why = why,
+                                                    .from = stn_node_text(node, from),
+                                                    .from_bit = bit_of(node)});
 }
 
 static int on_row(struct stn_call *call, const struct stn_cql_value *small) {
@@ -359,7 +375,9 @@ static int send_frame(struct stn_link *link, struct stn_query_call *q, const str
 /* The call is in no list. It is sent, parked, finished, or waits again: 1 unless the last. */
 static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {
     struct stn_session *s = q->session;
-    if (q->statement && !stn_statement_ready(node, q, now_ns)) return q->state != QUERY_WAITING;
+    enum stn_readiness ready =
+        q->statement ? stn_statement_ready(node, q, now_ns) : STATEMENT_READY;
+    if (ready != STATEMENT_READY) return ready == STATEMENT_TAKEN;
     struct stn_link *link = stn_node_link(node, q->lane, q->has_token ? q->token : INT64_MIN);
     const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
     q->call = (struct stn_call){.ops = q->ops->row ? &row_ops : &gathered_ops,

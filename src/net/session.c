@@ -74,6 +74,7 @@ static void turn(struct stn_session *s) {
         until_ns = STN_MIN(until_ns, now_ns + 100 * STN_NS_PER_MS);
     if (until_ns < s->tick_ns) s->tick_ns = until_ns;
     stn_poll_wait(s->poll, until_ns);
+    for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next) hook->run(hook->ctx);
 }
 
 static int is_stopping(struct stn_session *s) {
@@ -101,7 +102,7 @@ void stn_session_submit(struct stn_session *s, struct stn_query_call *const *cal
         q->n_tries = 0;
         q->n_replicas = 0;
         q->consistency_now = q->consistency;
-        q->tried = 0;
+        q->tried = q->avoid;
         q->last_code = STERNA_OK;
         q->begun_ns = now_ns;
         stn_route_token(q);
@@ -157,6 +158,35 @@ static void abandon(struct stn_session *s, struct stn_command *c) {
 void stn_session_abandon(struct stn_session *s, const void *group) {
     struct abandoning a = {.command = {.run = abandon}, .group = group};
     command(s, &a.command);
+}
+
+struct hooking {
+    struct stn_command command;
+    struct stn_turn_hook *hook;
+};
+
+static void add_hook(struct stn_session *s, struct stn_command *c) {
+    struct stn_turn_hook *hook = STN_OUTER(c, struct hooking, command)->hook;
+    hook->next = s->hooks;
+    s->hooks = hook;
+    command_done(s, c);
+}
+
+static void remove_hook(struct stn_session *s, struct stn_command *c) {
+    struct stn_turn_hook **at = &s->hooks, *hook = STN_OUTER(c, struct hooking, command)->hook;
+    while (*at && *at != hook) at = &(*at)->next;
+    if (*at) *at = hook->next;
+    command_done(s, c);
+}
+
+void stn_session_add_hook(struct stn_session *s, struct stn_turn_hook *hook) {
+    struct hooking h = {{.run = add_hook}, hook};
+    command(s, &h.command);
+}
+
+void stn_session_remove_hook(struct stn_session *s, struct stn_turn_hook *hook) {
+    struct hooking h = {{.run = remove_hook}, hook};
+    command(s, &h.command);
 }
 
 /* ---- one call, waited for ---- */

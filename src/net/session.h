@@ -83,6 +83,8 @@ struct stn_query_answer {                   /* valid during done() */
     struct stn_cql_value paging_state;      /* data NULL: no more pages */
     const struct stn_cql_failure *failure;  /* the server's last ERROR, or NULL */
     const char *why;                        /* in words: host, what happened, when code < 0 */
+    const char *from;                       /* host:port that answered, or NULL */
+    uint32_t from_bit;                      /* the same for stn_query_call.avoid */
 };
 
 struct stn_query_call;
@@ -114,6 +116,7 @@ struct stn_query_call { /* embedded in its maker's record, kept until done() or 
     struct stn_row_shape shape;        /* with ops->row */
     uint64_t weight_bytes; /* what it counts for in the window: the larger of request and
                               expected answer */
+    uint32_t avoid;        /* from_bits of nodes to be asked only if there is no other */
     const void *group;     /* for abandon() */
 
     /* the session's */
@@ -137,6 +140,16 @@ void stn_session_submit(struct stn_session *session, struct stn_query_call *cons
 /* All calls of that group are their maker's again when it returns, without done(); nothing is
  * written to their memory any more. Not from the loop thread. */
 void stn_session_abandon(struct stn_session *session, const void *group);
+
+/* Something to be done once for many answers: run() at the end of each turn of the loop, on its
+ * thread. The hook is its maker's, in place until it is taken out. Not from the loop thread. */
+struct stn_turn_hook {
+    void (*run)(void *ctx);
+    void *ctx;
+    struct stn_turn_hook *next; /* the session's */
+};
+void stn_session_add_hook(struct stn_session *session, struct stn_turn_hook *hook);
+void stn_session_remove_hook(struct stn_session *session, struct stn_turn_hook *hook);
 
 /* One call at once, waited for: rows are copied. For few, small answers. */
 struct stn_rows {

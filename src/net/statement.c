@@ -182,18 +182,20 @@ static void park(struct stn_node *node, struct stn_prepared *p, struct stn_query
     stn_calls_append(&p->parked, q);
 }
 
-int stn_statement_ready(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {
+enum stn_readiness stn_statement_ready(struct stn_node *node, struct stn_query_call *q,
+                                       uint64_t now_ns) {
     struct stn_prepared *p = stn_prepared_at(node, q->statement);
     if (!p) {
         stn_query_finish(q, STERNA_ENOMEM, &(struct stn_query_answer){.why = "out of memory"});
-        return 0;
+        return STATEMENT_TAKEN;
     }
-    if (p->state == PREPARED_READY) return 1;
-    if (p->state == PREPARED_NOT && !ask(node, q->statement, p, q->lane, now_ns))
+    if (p->state == PREPARED_READY) return STATEMENT_READY;
+    if (p->state == PREPARED_NOT && !ask(node, q->statement, p, q->lane, now_ns)) {
         give_back(node, q);
-    else
-        park(node, p, q);
-    return 0;
+        return STATEMENT_LATER;
+    }
+    park(node, p, q);
+    return STATEMENT_TAKEN;
 }
 
 void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {

@@ -165,15 +165,24 @@ void stn_sink_restart(struct stn_sink *sink, uint64_t ticket) {
     }
 }
 
-/* The first part whose bytes are not what was stored, or n_parts. */
-static uint32_t first_damaged(const struct stn_sink *sink, const struct stn_slot *slot) {
-    uint32_t p = 0;
-    for (; p < sink->n_parts; p++) {
-        const struct stn_part *part = &slot->parts[p];
-        if (part->placed && !part->unchecked && stn_crc32c(0, part->data, part->bytes) != part->crc)
-            break;
+/* Parts that are whole are not looked at again. */
+static int verify(struct stn_sink *sink, const struct stn_slot *slot) {
+    for (uint32_t p = 0; p < sink->n_parts; p++) {
+        struct stn_part *part = &slot->parts[p];
+        if (!part->placed || part->unchecked) continue;
+        if (stn_crc32c(0, part->data, part->bytes) != part->crc) {
+            atomic_fetch_add_explicit(&sink->corrupt, 1, memory_order_relaxed);
+            return STERNA_ECORRUPT;
+        }
+        part->unchecked = 1;
     }
-    return p;
+    return STERNA_OK;
+}
+
+int stn_sink_verify(struct stn_sink *sink, uint64_t ticket) {
+    uint64_t tag;
+    struct stn_slot *slot = sent_slot(sink, ticket, &tag);
+    return slot ? verify(sink, slot) : STERNA_OK; /* nobody will look at it */
 }
 
 void stn_sink_complete(struct stn_sink *sink, uint64_t ticket, int code, const char *why) {
@@ -185,9 +194,7 @@ void stn_sink_complete(struct stn_sink *sink, uint64_t ticket, int code, const c
         atomic_fetch_add_explicit(&sink->late, 1, memory_order_relaxed);
         return;
     }
-    if (code == STERNA_OK && first_damaged(sink, slot) < sink->n_parts) {
-        atomic_fetch_add_explicit(&sink->corrupt, 1, memory_order_relaxed);
-        code = STERNA_ECORRUPT;
+    if (code == STERNA_OK && (code = verify(sink, slot)) < 0) {
         why = "bytes differ from their checksum (CRC-32C)";
     }
     slot->code = code;

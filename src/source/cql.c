@@ -14,6 +14,8 @@
 #define SUBMIT_AT_ONCE 64
 #define REQUEST_BYTES 128 /* what a request and the head of its answer count for in the window */
 #define VALUE_MAX (UINT64_C(4) << 30)
+#define CORRUPT_TRIES 3 /* more than there are replicas, mostly */
+#define TELL_EVERY_NS (10 * STN_NS_PER_S)
 
 /* What the loader may have in flight. A constant until the session's windows, which know rate and
  * round trip, give it. */
@@ -53,12 +55,51 @@ int stn_cql_read_misrouted(struct stn_cql_read *read) {
     return STERNA_EPROTO;
 }
 
+int stn_cql_ask_elsewhere(struct stn_cql_read *read, struct stn_query_call *q, unsigned *n_corrupt,
+                          const char *from, uint32_t from_bit, const char *what) {
+    struct stn_cql_source *s = read->source;
+    char id[STERNA_ID_TEXT_BYTES];
+    uint64_t skipped = 0;
+    sterna_id_format(read->id, id);
+    if (stn_log_every(&s->told, stn_now(stn_clock_monotonic()), TELL_EVERY_NS, &skipped))
+        stn_log(STERNA_LOG_WARNING,
+                "sample %s from node %s: %s; another replica is asked (%llu such lines left out)",
+                id, from && *from ? from : "?", what, (unsigned long long)skipped);
+    if (*n_corrupt >= CORRUPT_TRIES || atomic_load(&read->canceled)) return 0;
+    ++*n_corrupt;
+    q->avoid |= from_bit;
+    stn_session_submit(s->session, &q, 1);
+    return 1;
+}
+
+/* All its bytes have landed, or it has failed. 1: the row is on its way once more. */
+static int try_once_more(struct stn_cql_read *read) {
+    struct stn_cql_source *s = read->source;
+    if (read->code == STERNA_OK && stn_sink_verify(s->sink, read->ticket) < 0) {
+        read->code = STERNA_ECORRUPT;
+        snprintf(read->why, sizeof read->why, "bytes differ from their checksum (CRC-32C)");
+    }
+    if (read->code != STERNA_ECORRUPT || read->chunks_failed) return 0;
+    if (!stn_cql_ask_elsewhere(read, &read->call, &read->n_corrupt, read->from, read->from_bit,
+                               read->why))
+        return 0;
+    read->code = STERNA_OK;
+    return 1;
+}
+
+static void wake_loader(void *source) {
+    struct stn_cql_source *s = source;
+    if (s->has_completed) stn_sink_flush(s->sink);
+    s->has_completed = 0;
+}
+
 static void finish(struct stn_cql_read *read) {
     struct stn_cql_source *s = read->source;
+    if (try_once_more(read)) return;
     if (atomic_exchange(&read->state, READ_FREE) != READ_GIVEN_UP) {
         const char *why = read->code < 0 && read->why[0] ? read->why : NULL;
         stn_sink_complete(s->sink, read->ticket, read->code, why);
-        stn_sink_flush(s->sink); /* next to nothing while the loader is awake */
+        s->has_completed = 1;
     }
     stn_cql_read_give(read);
 }
@@ -181,6 +222,8 @@ static void on_done(struct stn_query_call *q, int code, const struct stn_query_a
         return;
     }
     read->n_out = 1; /* itself */
+    read->from_bit = answer->from_bit;
+    snprintf(read->from, sizeof read->from, "%s", answer->from ? answer->from : "");
     if (code == STERNA_OK) code = land_rest(read);
     if (code < 0) stn_cql_read_fail(read, code, answer);
     stn_cql_read_release(read);
@@ -196,6 +239,8 @@ static void begin(struct stn_cql_read *read, const struct stn_request *r) {
     read->key = stn_value_of(read->id, sizeof read->id);
     read->expected_bytes = r->expected_bytes;
     read->asked_again = 0;
+    read->n_corrupt = 0;
+    read->chunks_failed = 0;
     read->code = STERNA_OK;
     read->why[0] = 0;
     read->n_out = 0;
@@ -260,6 +305,7 @@ static void destroy(struct stn_cql_source *s) {
 static void cql_close(struct stn_source *source) {
     struct stn_cql_source *s = STN_OUTER(source, struct stn_cql_source, base);
     if (s->pid != getpid()) return; /* a forked child has no loop thread */
+    stn_session_remove_hook(s->session, &s->hook);
     stn_session_abandon(s->session, s);
     destroy(s);
 }
@@ -377,6 +423,8 @@ int stn_cql_source_open(struct stn_source **out, struct stn_cassandra *c, struct
         destroy(s);
         return rc;
     }
+    s->hook = (struct stn_turn_hook){.run = wake_loader, .ctx = s};
+    stn_session_add_hook(s->session, &s->hook);
     *out = &s->base;
     return STERNA_OK;
 }

@@ -69,6 +69,16 @@ static int check(struct stn_cql_chunk *chunk) {
     return STERNA_OK;
 }
 
+static int ask_elsewhere(struct stn_cql_chunk *chunk, const struct stn_query_answer *answer) {
+    char what[120];
+    snprintf(what, sizeof what, "field %s, chunk %u: %s",
+             chunk->read->source->places[chunk->field].name, chunk->number, chunk->what);
+    int asked = stn_cql_ask_elsewhere(chunk->read, &chunk->call, &chunk->n_corrupt, answer->from,
+                                      answer->from_bit, what);
+    chunk->read->chunks_failed |= !asked;
+    return asked;
+}
+
 static void chunk_done(struct stn_query_call *q, int code, const struct stn_query_answer *answer) {
     struct stn_cql_chunk *chunk = STN_OUTER(q, struct stn_cql_chunk, call);
     struct stn_cql_read *read = chunk->read;
@@ -80,6 +90,7 @@ static void chunk_done(struct stn_query_call *q, int code, const struct stn_quer
     }
     if (code == STERNA_ENOTFOUND) wrong(chunk, code, "is missing");
     if (code == STERNA_OK) code = check(chunk);
+    if (code == STERNA_ECORRUPT && read->code == STERNA_OK && ask_elsewhere(chunk, answer)) return;
     if (code < 0) fail(chunk, code, answer);
     stn_cql_chunk_give(chunk);
     stn_cql_read_release(read);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "base/log.h"
 #include "cassandra/cassandra.h"
 #include "slot/pool.h"
 #include "source/source.h"
@@ -33,10 +34,14 @@ struct stn_cql_read {
     atomic_int canceled;
     /* loop thread */
     struct stn_cql_landing *fields;
-    int asked_again; /* at the stronger consistency */
-    int code;        /* the first failure */
-    char why[200];   /* what we found wrong, or "" */
-    uint32_t n_out;  /* chunks on their way */
+    int asked_again;    /* at the stronger consistency */
+    unsigned n_corrupt; /* answers so far */
+    uint32_t from_bit;  /* of the node that gave the row */
+    char from[64];
+    int chunks_failed; /* and were asked for elsewhere already */
+    int code;          /* the first failure */
+    char why[200];     /* what we found wrong, or "" */
+    uint32_t n_out;    /* chunks on their way */
     struct stn_cql_read *next;
 };
 
@@ -48,6 +53,7 @@ struct stn_cql_chunk { /* one row of the chunk table; loop thread */
     struct stn_cql_value values[3]; /* id, field, n */
     uint8_t number_be[2];
     int asked_again, landed;
+    unsigned n_corrupt;
     const char *what; /* we found wrong, or NULL */
     struct stn_cql_chunk *next;
 };
@@ -78,6 +84,9 @@ struct stn_cql_source {
     size_t n_free_reads;
     struct stn_cql_slab *slabs; /* of reads */
     /* loop thread */
+    struct stn_turn_hook hook; /* wakes the loader, once for the answers of a turn */
+    int has_completed;
+    struct stn_log_gate told;
     struct stn_cql_chunk *free_chunks;
     struct stn_cql_slab *chunk_slabs;
 };
@@ -106,6 +115,10 @@ int stn_cql_read_misrouted(struct stn_cql_read *read);
 void stn_cql_read_fail(struct stn_cql_read *read, int code, const struct stn_query_answer *answer);
 /* One that was on its way is back; the last one completes the ticket. */
 void stn_cql_read_release(struct stn_cql_read *read);
+/* Another replica may have it whole: asks there, with a line in the log, and returns 1; 0 after a
+ * few times. `n_corrupt` counts them, `what` is the value in words. */
+int stn_cql_ask_elsewhere(struct stn_cql_read *read, struct stn_query_call *q, unsigned *n_corrupt,
+                          const char *from, uint32_t from_bit, const char *what);
 /* 1: it was asked at a weak consistency: ask once more at a stronger one. */
 int stn_cql_may_ask_again(uint16_t consistency, int *asked_again);
 

@@ -55,6 +55,11 @@ void stn_sink_label(struct stn_sink *sink, uint64_t ticket, int64_t label);
  * as if nothing had been placed. Any thread. */
 void stn_sink_restart(struct stn_sink *sink, uint64_t ticket);
 
+/* Are all placed parts what was stored? OK or ECORRUPT; for a source that can ask another replica
+ * before it completes, which then computes no checksum again. Counts what is corrupt. Any thread.
+ */
+int stn_sink_verify(struct stn_sink *sink, uint64_t ticket);
+
 /* The answer is there: OK (fields never placed are null), ENOTFOUND (no such sample), or why not.
  * Checksums are verified here, on the calling thread, while the bytes are in its cache.
  * `why` (may be NULL) is copied: where and what, for the ledger. Any thread. */

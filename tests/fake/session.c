@@ -28,6 +28,7 @@ struct stn_session {
     int paused, stop, running;
     struct stn_statement *statements;
     uint64_t waiting_bytes, waiting_bytes_max;
+    struct stn_turn_hook *hooks;
     struct fake_row *rows[N_BUCKETS]; /* the loop thread's, or an idle session's owner's */
 };
 
@@ -304,6 +305,7 @@ static void *run(void *arg) {
         }
         pthread_mutex_unlock(&s->lock);
         for (unsigned tries = 1; q && !try(s, q, tries); tries++) {}
+        for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next) hook->run(hook->ctx);
         pthread_mutex_unlock(&s->turn);
     }
 }
@@ -322,6 +324,22 @@ void stn_session_submit(struct stn_session *s, struct stn_query_call *const *cal
     s->n += n;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+}
+
+/* Answers come one by one here: each is a turn. */
+void stn_session_add_hook(struct stn_session *s, struct stn_turn_hook *hook) {
+    pthread_mutex_lock(&s->turn);
+    hook->next = s->hooks;
+    s->hooks = hook;
+    pthread_mutex_unlock(&s->turn);
+}
+
+void stn_session_remove_hook(struct stn_session *s, struct stn_turn_hook *hook) {
+    pthread_mutex_lock(&s->turn);
+    struct stn_turn_hook **at = &s->hooks;
+    while (*at && *at != hook) at = &(*at)->next;
+    if (*at) *at = hook->next;
+    pthread_mutex_unlock(&s->turn);
 }
 
 void stn_session_abandon(struct stn_session *s, const void *group) {
