@@ -650,6 +650,72 @@ static void test_copy_from_a_store_without_headers(void **state) {
     pair_close(&p);
 }
 
+/* Headers of `from` as a far store gives them: each is asked for before it is looked up. */
+static struct far_headers {
+    struct stn_values base;
+    struct stn_values *inner;
+    struct stn_backend *backend; /* the embedded one */
+    uint8_t expected[FAKE_IDS_MAX][16];
+    size_t n_expected, n_finds;
+    int n_unexpected;
+} headers;
+
+static void expect_header(struct stn_values *v, const uint8_t id[16]) {
+    (void)v;
+    assert_true(headers.n_expected < FAKE_IDS_MAX);
+    memcpy(headers.expected[headers.n_expected++], id, 16);
+}
+
+static int find_header(struct stn_values *v, const uint8_t id[16], uint8_t field,
+                       struct stn_value_header *out, struct sterna_error *err) {
+    size_t i = 0;
+    (void)v;
+    headers.n_finds++;
+    while (i < headers.n_expected && memcmp(headers.expected[i], id, 16) != 0) i++;
+    headers.n_unexpected += i == headers.n_expected;
+    return headers.inner->ops->find(headers.inner, id, field, out, err);
+}
+
+static void close_headers(struct stn_values *v) {
+    (void)v;
+    headers.inner->ops->close(headers.inner);
+}
+
+static int open_headers(struct stn_backend *b, struct stn_values **out, struct sterna_error *err) {
+    static const struct stn_values_ops ops = {
+        .expect = expect_header, .find = find_header, .close = close_headers};
+    (void)b;
+    headers.base.ops = &ops;
+    *out = &headers.base;
+    return headers.backend->ops->headers_open(headers.backend, &headers.inner, err);
+}
+
+static void test_copy_from_a_far_store(void **state) {
+    struct pair p;
+    static struct fake_store far_from, far_to;
+    (void)state;
+    for (int both = 0; both < 2; both++) {
+        pair_open(&p);
+        fill(p.from, 0, SAMPLES, 0, 0);
+        fill(p.to, 0, 10, 0, 0);
+        fake_store_wrap(&far_from, p.from, 0);
+        if (both) fake_store_wrap(&far_to, p.to, 0);
+        memset(&headers, 0, sizeof headers);
+        headers.backend = far_from.inner;
+        far_from.ops.headers_open = open_headers;
+        copy_ok(&p, NULL);
+        assert_int_equal(p.result.counts[STERNA_ADDED], SAMPLES - 10);
+        assert_int_equal(p.result.counts[STERNA_UNCHANGED], 10);
+        assert_int_equal(p.result.read, SAMPLES - 10);
+        assert_int_equal(headers.n_unexpected, 0);
+        /* one that is near says at once what it has not: that is not asked for */
+        assert_int_equal(headers.n_expected, both ? SAMPLES : 10);
+        assert_true(headers.n_finds > 0);
+        if (both) assert_int_equal(far_to.n_unexpected, 0);
+        pair_close(&p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copy_all),
@@ -666,6 +732,7 @@ int main(void) {
         cmocka_unit_test(test_copy_leaves_damaged_samples_out),
         cmocka_unit_test(test_copy_into_a_far_store),
         cmocka_unit_test(test_copy_from_a_store_without_headers),
+        cmocka_unit_test(test_copy_from_a_far_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
