@@ -59,6 +59,8 @@ static void ask(struct fetcher *f) {
                                       .statement = o->statement,
                                       .values = f->values.values,
                                       .n_values = f->values.n_values,
+                                      .has_near = f->values.has_near,
+                                      .near = f->values.near,
                                       .lane = STN_LANE_READ,
                                       .consistency = o->consistency,
                                       .page_size = f->page_rows,

@@ -9,6 +9,8 @@
 struct stn_fetch_item { /* what one fetcher asks for, to its last page */
     struct stn_cql_value values[STN_FETCH_VALUES_MAX];
     size_t n_values;
+    int has_near; /* see struct stn_query_call */
+    int64_t near;
     uint8_t memory[64]; /* for the values to point to; it does not move */
 };
 

@@ -16,7 +16,8 @@
 
 #define PAGE_ROWS 2000
 #define RANGES_AT_ONCE 16
-#define RANGES_A_NODE (4 * RANGES_AT_ONCE) /* so that the longest one is no long wait at the end */
+#define RANGES_A_NODE (4 * RANGES_AT_ONCE) /* so that the longest one is no long wait at the end   \
+                                            */
 
 struct listed {      /* a column of the scan */
     char column[64]; /* in the table */
@@ -231,6 +232,8 @@ static void range(void *ctx, size_t i, struct stn_fetch_item *out) {
     out->values[0] = stn_value_from_bigint(l->ranges[i][0], out->memory);
     out->values[1] = stn_value_from_bigint(l->ranges[i][1], out->memory + 8);
     out->n_values = 2;
+    out->has_near = 1;
+    out->near = l->ranges[i][1];
 }
 
 static void everything(void *ctx, size_t i, struct stn_fetch_item *out) {

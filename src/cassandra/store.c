@@ -134,6 +134,11 @@ static int source_open(struct stn_backend *b, struct stn_source **out, struct st
     return stn_cql_source_open(out, &((struct cluster *)b)->c, sink, options, err);
 }
 
+/* Without a run: nothing is ever written through it. */
+static int headers_open(struct stn_backend *b, struct stn_values **out, struct sterna_error *err) {
+    return stn_cql_values_open(out, &((struct cluster *)b)->c, 0, err);
+}
+
 static int list_samples(struct stn_backend *b, struct sterna_error *err) {
     struct cluster *k = (struct cluster *)b;
     return stn_foreign_list(&k->c, k->dir, k->c.location.refresh, err);
@@ -221,6 +226,7 @@ int stn_cassandra_open(struct sterna_store *store, const char *url,
                                                 .run_open = run_open,
                                                 .run_commit = run_commit,
                                                 .run_close = run_close,
+                                                .headers_open = headers_open,
                                                 .is_read_only = is_read_only,
                                                 .close = close_cluster};
     static const struct stn_backend_ops foreign = {.source_open = source_open,

@@ -22,7 +22,8 @@ static size_t join_key(const struct stn_query_call *q, uint8_t *to) {
 void stn_route_token(struct stn_query_call *q) {
     const struct stn_statement *t = q->statement;
     uint8_t joined[KEY_BYTES_MAX];
-    q->has_token = 0;
+    q->has_token = t && q->has_near;
+    q->token = q->near;
     if (!t || t->n_key == 0) return;
     for (size_t i = 0; i < t->n_key; i++)
         if (t->key[i] >= q->n_values) return;

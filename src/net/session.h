@@ -116,6 +116,8 @@ struct stn_query_call { /* embedded in its maker's record, kept until done() or 
     struct stn_row_shape shape;        /* with ops->row */
     uint64_t weight_bytes; /* what it counts for in the window: the larger of request and
                               expected answer */
+    int has_near;          /* the statement's key is not whole, as in a scan: */
+    int64_t near;          /* a token whose replicas are asked then */
     uint32_t avoid;        /* from_bits of nodes to be asked only if there is no other */
     const void *group;     /* for abandon() */
 
