@@ -72,6 +72,11 @@ static int on_frame(void *ctx, struct peer_conn *conn, const struct peer_frame *
         prepared(conn, f, node);
         return 1;
     }
+    if (f->opcode == STN_CQL_QUERY && strncmp(f->text, "CREATE", 6) == 0) {
+        c->asked[node]++;
+        peer_send_void(conn, f->stream);
+        return 1;
+    }
     if (f->opcode != STN_CQL_EXECUTE) return 0;
     unsigned k;
     memcpy(&k, f->values[0].data, sizeof k);
@@ -367,6 +372,27 @@ static void test_reads_spread_over_replicas(void **state) {
         assert_int_equal(c.n_prepares[i], 1); /* single flight, whatever waits for it */
     }
     close_cluster(&c);
+}
+
+/* A node that has not heard of a new table would call the schema agreed upon. */
+static void test_the_schema_is_changed_where_agreement_is_asked(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) { /* whatever connection is ready first */
+        struct cluster c = {0};
+        open_cluster(&c, 3);
+        for (unsigned k = 0; k < 10; k++) {
+            struct sterna_error err = {0};
+            struct stn_rows rows;
+            struct stn_query_call q = {.text = "CREATE TABLE t (id uuid PRIMARY KEY)",
+                                       .lane = STN_LANE_READ,
+                                       .consistency = STN_CQL_LOCAL_QUORUM};
+            CHECK_OK(stn_session_query(c.session, &q, &rows, &err), err);
+            stn_rows_free(&rows);
+            CHECK_OK(stn_session_await_schema(c.session, &err), err);
+        }
+        assert_int_equal(c.asked[0], 10); /* the contact point, to which control goes */
+        close_cluster(&c);
+    }
 }
 
 /* Of three nodes with two copies of each row one can be lost without anybody noticing. */
@@ -736,6 +762,7 @@ int main(void) {
         cmocka_unit_test(test_open_translates_addresses),
         cmocka_unit_test(test_half_joined_nodes_are_passed_over),
         cmocka_unit_test(test_reads_spread_over_replicas),
+        cmocka_unit_test(test_the_schema_is_changed_where_agreement_is_asked),
         cmocka_unit_test(test_a_lost_node_costs_nothing),
         cmocka_unit_test(test_a_node_that_returns_is_used_again),
         cmocka_unit_test(test_a_reset_in_mid_blob_is_read_again),
