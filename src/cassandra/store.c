@@ -216,6 +216,7 @@ static int open_catalog(struct sterna_store *store, struct cluster *k, struct st
     char *path = stn_path_join(k->dir, "catalog.sqlite");
     rc = path ? stn_catalog_open(&store->catalog, path, STN_CATALOG_READ, err)
               : stn_fail_memory(err, k->dir);
+    if (rc == STERNA_OK && k->c.foreign) stn_catalog_lengths_are_unknown(store->catalog);
     free(path);
     return rc;
 }

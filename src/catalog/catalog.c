@@ -60,8 +60,12 @@ int stn_catalog_create(const char *path, const uint8_t dataset_id[16], struct st
 
 int stn_catalog_snapshot(struct stn_catalog *c, struct stn_snapshot *out,
                          struct sterna_error *err) {
-    return stn_snapshot_open(out, c->path, c->mode, c->dataset_id, err);
+    int rc = stn_snapshot_open(out, c->path, c->mode, c->dataset_id, err);
+    if (rc == STERNA_OK) out->lengths_unknown = c->lengths_unknown;
+    return rc;
 }
+
+void stn_catalog_lengths_are_unknown(struct stn_catalog *c) { c->lengths_unknown = 1; }
 
 static int check_writable(const char *path, struct sterna_error *err) {
     char *dir = strdup(path);

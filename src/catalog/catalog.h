@@ -36,6 +36,9 @@ int stn_catalog_open(struct stn_catalog **out, const char *path, enum stn_catalo
                      struct sterna_error *err);
 void stn_catalog_close(struct stn_catalog **c);
 
+/* Who made it knew no value: a length that is NULL is unknown, and not that of a NULL. */
+void stn_catalog_lengths_are_unknown(struct stn_catalog *c);
+
 const uint8_t *stn_catalog_dataset_id(const struct stn_catalog *c);
 /* n_samples, n_bytes, last_run, counts; leaves read_only alone. */
 int stn_catalog_info(struct stn_catalog *c, struct sterna_store_info *out,

@@ -16,6 +16,7 @@ struct stn_catalog {
     pthread_mutex_t run_mutex;
     struct stn_run *run;            /* being written, or NULL */
     struct stn_shared_names *names; /* who numbers fields and classes; NULL: this catalogue */
+    int lengths_unknown;            /* see catalog.h */
     pthread_mutex_t fields_mutex;
     struct sterna_field *fields;
     size_t n_fields, fields_cap;

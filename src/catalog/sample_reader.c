@@ -24,7 +24,9 @@ static int name_columns(struct stn_sample_reader *r, const struct stn_snapshot *
 int stn_sample_reader_open(struct stn_sample_reader *r, const struct stn_snapshot *s,
                            const struct stn_query_spec *spec, struct sterna_error *err) {
     *r = (struct stn_sample_reader){.n_fields = (uint32_t)s->schema.n_fields,
-                                    .n_columns = (uint32_t)spec->n_columns};
+                                    .n_columns = (uint32_t)spec->n_columns,
+                                    .length_of_null = s->lengths_unknown ? STERNA_LENGTH_UNKNOWN
+                                                                         : STERNA_LENGTH_NULL};
     struct stn_query_spec mine = *spec;
     mine.n_columns = AT_LENGTHS + s->schema.n_fields + spec->n_columns;
     r->columns = stn_array(mine.n_columns, sizeof *r->columns);
@@ -67,7 +69,7 @@ static int take_row(struct stn_sample_reader *r, struct sterna_error *err) {
         sqlite3_int64 bytes = sqlite3_column_int64(row, at);
         if (bytes < 0 || bytes >= STERNA_LENGTH_UNKNOWN)
             return fail_damaged(r, "a field's length is out of range", err);
-        r->lengths[i] = null ? STERNA_LENGTH_NULL : (uint32_t)bytes;
+        r->lengths[i] = null ? r->length_of_null : (uint32_t)bytes;
     }
     for (uint32_t i = 0; i < r->n_columns; i++)
         if (stn_sql_value(row, AT_LENGTHS + (int)(r->n_fields + i), &r->values[i]) < 0)

@@ -8,7 +8,8 @@
 struct stn_sample_reader {
     struct stn_query query;
     uint32_t n_fields, n_columns;
-    const char **columns; /* of the statement: the user's are the last n_columns */
+    uint32_t length_of_null; /* STERNA_LENGTH_NULL or _UNKNOWN */
+    const char **columns;    /* of the statement: the user's are the last n_columns */
     /* The present sample: */
     uint8_t id[16];
     uint32_t *lengths; /* [n_fields] */

@@ -551,6 +551,11 @@ static void test_tables_of_another_tool(void **state) {
     assert_int_equal(info.n_samples, n);
     assert_int_equal(info.last_run, 1);
     assert_int_equal(info.read_only, 1);
+    sterna_selection *all = NULL;
+    ok(f, sterna_select(&all, store, NULL, &f->err));
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(sterna_selection_lengths(all, 0)[i], STERNA_LENGTH_UNKNOWN);
+    sterna_selection_close(&all);
     sterna_store_close(&store);
     char *rows = dump(f, "label", "id = '123e4567-e89b-12d3-a456-426655400013'");
     assert_string_equal(rows, "label=5 \n");
