@@ -42,17 +42,16 @@ static int from_file(const char *path, char *buf, size_t cap, struct sterna_erro
 int stn_secret_password(void *secret, char *buf, size_t cap, struct sterna_error *err) {
     const struct stn_secret *s = secret;
     const struct stn_location *l = s->location;
-    char shown[100];
+    int rc = STERNA_EREFUSED;
     if (cap > 0) buf[0] = 0;
     if (l->password_file) return from_file(l->password_file, buf, cap, err);
     const char *set = getenv("STERNA_PASSWORD");
     if (set) return keep(set, strlen(set), "STERNA_PASSWORD", buf, cap, err);
     if (s->ask)
-        return s->ask(s->ask_ctx, l->user ? l->user : "", l->n_hosts ? l->hosts[0].name : "", buf,
-                      cap, err);
-    return stn_fail(err, STERNA_EREFUSED,
-                    "no password for user '%s': give it by password_file=FILE in the store's URL, "
-                    "by STERNA_PASSWORD in the environment, or run the command on a terminal, "
-                    "where it asks",
-                    stn_printable(l->user ? l->user : "", shown, sizeof shown));
+        rc = s->ask(s->ask_ctx, l->user ? l->user : "", l->n_hosts ? l->hosts[0].name : "", buf,
+                    cap, err);
+    if (rc == STERNA_OK) return rc;
+    return stn_fail(err, rc, /* unless it has said more */
+                    "give it by password_file=FILE in the store's URL, by STERNA_PASSWORD in the "
+                    "environment, or run the command on a terminal, where it asks");
 }
