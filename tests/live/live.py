@@ -9,11 +9,13 @@ STERNA_LIVE/NAME; a test file that is run by hand starts its own and ends it:
 import atexit
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -24,7 +26,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster as Driver, Execution
 from cassandra.policies import RoundRobinPolicy  # noqa: E402
 from cassandra.query import tuple_factory  # noqa: E402
 
-from support import CommandTest  # noqa: E402
+from support import STERNA, TIME_LIMIT_S, CommandTest, Result  # noqa: E402
 
 TOOL = os.path.join(HERE, "..", "..", "tools", "cassandra")
 OPTIONS = {  # also in CMakeLists.txt
@@ -109,6 +111,95 @@ class Cluster:
         return name
 
 
+def crc32c(data, table=[]):
+    """CRC-32C as our own columns hold it: a signed int."""
+    if not table:
+        for i in range(256):
+            for _ in range(8):
+                i = i >> 1 ^ (0x82F63B78 if i & 1 else 0)
+            table.append(i)
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
+    crc ^= 0xFFFFFFFF
+    return crc - 2**32 if crc >= 2**31 else crc
+
+
+class Running:
+    """A command that goes on while the test does something to its store. What it shows on a terminal
+    is collected; wait_for() looks at that."""
+
+    def __init__(self, args, env):
+        self.args = args
+        self.process = subprocess.Popen([STERNA, *map(str, args)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        env={**env, "STERNA_PROGRESS": "tty"})
+        self.out, self.err, self.ended = b"", b"", False
+        self.changed = threading.Condition()
+        self.threads = [threading.Thread(target=self.collect, args=(name,), daemon=True)
+                        for name in ("stdout", "stderr")]
+        for thread in self.threads:
+            thread.start()
+
+    def collect(self, name):
+        pipe = getattr(self.process, name)
+        while data := pipe.read1():
+            with self.changed:
+                if name == "stdout":
+                    self.out += data
+                else:
+                    self.err += data
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def wait_for(self, what):
+        """what(text shown so far) is not None: returned. Fails if the command ends before."""
+        with self.changed:
+            while True:
+                got = what(self.err.decode(errors="replace"))
+                if got is not None:
+                    return got
+                if self.ended:
+                    raise AssertionError(f"{self.args}: ended too early: {self.err[-2000:]!r} "
+                                         f"{self.out[-2000:]!r}")
+                if not self.changed.wait(TIME_LIMIT_S):
+                    raise AssertionError(f"{self.args}: does not go on: {self.err[-500:]!r}")
+
+    def wait_for_text(self, pattern):
+        return self.wait_for(lambda text: re.search(pattern, text))
+
+    def epoch(self):
+        return max(map(int, re.findall(r"epoch (\d+)", self.err.decode(errors="replace"))),
+                   default=0)
+
+    def wait_for_epochs(self, more):
+        """Until so many more epochs than now have begun."""
+        want = self.epoch() + more
+        self.wait_for(lambda _: True if self.epoch() >= want else None)
+
+    def end(self, which=None):
+        if which is not None:
+            self.process.send_signal(which)
+        code = self.process.wait(TIME_LIMIT_S)
+        for thread in self.threads:
+            thread.join(TIME_LIMIT_S)
+        return Result(code, self.out, self.err)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for thread in self.threads:
+            thread.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
 class LiveTest(CommandTest):
     cluster_name = "one"
 
@@ -128,3 +219,28 @@ class LiveTest(CommandTest):
         text = "&".join(f"{key}={value}" for key, value in options.items())
         return (f"cassandra://{hosts or cls.cluster.contact_points}/{keyspace}/{dataset}"
                 + (f"?{text}" if text else ""))
+
+    @classmethod
+    def environment(cls):
+        """No cache of another test's, no password of the user's."""
+        env = {**os.environ, "XDG_CACHE_HOME": cls.path("cache"), "STERNA_CACHE": cls.path("cache")}
+        env.pop("STERNA_PASSWORD", None)
+        return env
+
+    @classmethod
+    def command(cls, *args, env=None, **more):
+        return super().command(*args, env={**cls.environment(), **(env or {})}, **more)
+
+    @classmethod
+    def start(cls, *args):
+        return Running(args, cls.environment())
+
+    def assert_whole(self, figures):
+        """Of a reading with --verify --json."""
+        self.assertEqual((figures["missing"], figures["duplicates"], figures["errors"]), (0, 0, 0))
+
+    def read_whole(self, url, n, *args):
+        got = self.sterna("read", url, "--verify", "--json", *args).json
+        self.assert_whole(got)
+        self.assertEqual(got["samples"], n)
+        return got
