@@ -4,8 +4,8 @@ PREFIX ?= /usr/local
 
 all: ## build the library, the command and the tests into build/
 	@tools/build $(BUILD)
-demo: ## install what is missing, build, get photographs, ingest, read two epochs [IMAGES=/path]
-	@tools/demo $(if $(IMAGES),"$(IMAGES)")
+demo: ## install what is missing, build, ingest, read [STORE=cassandra] [IMAGES=/path]
+	@tools/demo $(if $(STORE),--store "$(STORE)") $(if $(IMAGES),"$(IMAGES)")
 check: ## install what is missing, build and run all tests, also with ASan+UBSan and TSan [CHECK_LIVE=0]
 	@tools/check
 live: ## run only the tests against a real Cassandra
