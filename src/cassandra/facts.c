@@ -12,6 +12,7 @@ struct facts {
     struct stn_cassandra *c;
     const struct sterna_store_options *options;
     struct sterna_error *err;
+    int has_tables; /* made by us or, from the printed statements, by who has the right to */
 };
 
 /* ---- reading ---- */
@@ -62,7 +63,7 @@ static int take_all(const struct facts *f, const struct stn_rows *rows, int *who
 }
 
 /* *whole: 0 if there is none, or its making was cut short. */
-static int read_facts(const struct facts *f, int *whole) {
+static int read_facts(struct facts *f, int *whole) {
     struct sterna_error why = {0};
     struct stn_rows rows;
     *whole = 0;
@@ -76,6 +77,7 @@ static int read_facts(const struct facts *f, int *whole) {
         if (f->err && f->err->code >= 0) *f->err = why;
         return rc;
     }
+    f->has_tables = 1;
     rc = take_all(f, &rows, whole);
     stn_rows_free(&rows);
     return rc;
@@ -131,7 +133,7 @@ static int make(struct facts *f) {
         rc = stn_uuid4(id, f->err);
     sterna_id_format(id, text);
     snprintf(version, sizeof version, "%d", STN_TABLES_VERSION);
-    if (rc == STERNA_OK) rc = make_tables(f);
+    if (rc == STERNA_OK && !f->has_tables) rc = make_tables(f);
     if (rc == STERNA_OK) rc = make_fact(f, "dataset_id", text);
     if (rc == STERNA_OK)
         rc = make_fact(f, "names", "{\"fields\":[],\"classes\":[],\"columns\":[]}");
@@ -215,7 +217,7 @@ static int check_writable(const struct facts *f) {
 
 int stn_facts_open(struct stn_names *names, const struct sterna_store_options *options,
                    struct sterna_error *err) {
-    struct facts f = {names, names->c, options, err};
+    struct facts f = {names, names->c, options, err, 0};
     int whole = 0;
     int rc = read_facts(&f, &whole);
     if (rc == STERNA_OK && !whole)

@@ -135,6 +135,22 @@ class Secure(LiveTest):
         self.assertNotIn(got.code, (0, 3))
         self.assert_one_message(got, self.user)
 
+    def test_tables_that_an_administrator_has_made(self):
+        keyspace, user = self.cluster.keyspace(), "u" + uuid.uuid4().hex[:8]
+        self.driver.execute(f"CREATE ROLE {user} WITH PASSWORD = '{self.PASSWORD}' AND LOGIN = true")
+        for right in ("SELECT", "MODIFY"):  # and not CREATE
+            self.driver.execute(f"GRANT {right} ON KEYSPACE {keyspace} TO {user}")
+        url = self.url(keyspace, "pets", f"{user}@{self.cluster.contact_points}", **self.ours,
+                       password_file=self.right)
+        ingest = ("ingest", url, self.path("photos"), "--create", "--json")
+        got = self.silent(*ingest, code=5)
+        self.assert_one_message(got, user)
+        for statement in self.silent(*ingest, "--print-ddl").out.decode().split(";"):
+            if statement.strip() and "CREATE KEYSPACE" not in statement:
+                self.driver.execute(statement)
+        self.assertEqual(self.silent(*ingest).json["added"], len(self.files))
+        self.read_whole(url, len(self.files), "--uneven", "exact")
+
     # -- certificates --
 
     def test_another_authority(self):
