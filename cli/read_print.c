@@ -121,7 +121,9 @@ static char *fact(struct facts *f, const char *name) {
 static void verdict(const struct cli_read *r, char *text) {
     const struct cli_verify *v = &r->check;
     if (!cli_verify_found(v))
-        snprintf(text, FACT_BYTES, "each sample exactly once, whole and in its place");
+        snprintf(text, FACT_BYTES,
+                 "each sample exactly once, whole and in its place: missing 0, duplicates 0, "
+                 "errors 0");
     else
         snprintf(text, FACT_BYTES,
                  "%llu duplicates, %llu missing, %llu failed, %llu out of place, %llu unlike the "

@@ -67,11 +67,11 @@ struct sterna_stats {                         /* counts since open; `_max` are h
     uint64_t errors;                          /* samples given up */
     uint64_t substituted, masked;
     uint64_t duplicates, missing; /* positions handed out twice / skipped: 0 unless we have a bug */
-    uint64_t requests, retries;
-    uint64_t late;      /* answers to requests already given up or answered */
-    uint64_t misrouted; /* answers with another sample's key */
-    uint64_t corrupt;   /* answers whose checksum was wrong */
-    uint64_t dropped;   /* landed samples given back for want of memory, asked for again */
+    uint64_t requests, retries;   /* retries: also those of a cluster's client, at other nodes */
+    uint64_t late;                /* answers to requests already given up or answered */
+    uint64_t misrouted;           /* answers with another sample's key */
+    uint64_t corrupt;             /* answers whose checksum was wrong */
+    uint64_t dropped; /* landed samples given back for want of memory, asked for again */
     uint64_t copied_bytes;
     uint64_t in_flight, in_flight_bytes, in_flight_bytes_max;
     uint64_t memory_bytes, memory_bytes_max, memory_budget_bytes; /* pool: asked, landed, leased */

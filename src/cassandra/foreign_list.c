@@ -16,8 +16,9 @@
 
 #define PAGE_ROWS 2000
 #define RANGES_AT_ONCE 16
-#define RANGES_A_NODE (4 * RANGES_AT_ONCE) /* so that the longest one is no long wait at the end   \
-                                            */
+#define RANGES_A_NODE                                                                              \
+    (4 * RANGES_AT_ONCE) /* so that the longest one is no long wait at the end                     \
+                          */
 
 struct listed {      /* a column of the scan */
     char column[64]; /* in the table */

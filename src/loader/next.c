@@ -132,6 +132,7 @@ void sterna_loader_stats(sterna_loader *l, struct sterna_stats *out) {
     *out = l->stats;
     pthread_mutex_unlock(&l->lock);
     stn_pool_stats(l->pool, &pool);
+    out->retries += atomic_load(&l->sink.retries);
     out->late = atomic_load(&l->sink.late);
     out->misrouted = atomic_load(&l->sink.misrouted);
     out->corrupt = atomic_load(&l->sink.corrupt);

@@ -205,6 +205,10 @@ void stn_sink_complete(struct stn_sink *sink, uint64_t ticket, int code, const c
     pthread_mutex_unlock(&sink->lock);
 }
 
+void stn_sink_count_retries(struct stn_sink *sink, unsigned n) {
+    if (n > 0) atomic_fetch_add_explicit(&sink->retries, n, memory_order_relaxed);
+}
+
 void stn_sink_flush(struct stn_sink *sink) { sink->wake(sink->ctx); }
 
 struct stn_slot *stn_sink_drain(struct stn_sink *sink) {

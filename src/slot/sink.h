@@ -57,7 +57,7 @@ struct stn_sink {
     pthread_mutex_t lock;
     struct stn_slot *inbox, **inbox_end;
     /* any thread, atomic */
-    atomic_uint_least64_t late, misrouted, corrupt;
+    atomic_uint_least64_t late, misrouted, corrupt, retries; /* retries: the source's own */
 };
 
 int stn_sink_init(struct stn_sink *sink, uint32_t n_slots, uint32_t n_parts, struct stn_pool *pool,

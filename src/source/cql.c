@@ -67,6 +67,7 @@ int stn_cql_ask_elsewhere(struct stn_cql_read *read, struct stn_query_call *q, u
                 id, from && *from ? from : "?", what, (unsigned long long)skipped);
     if (*n_corrupt >= CORRUPT_TRIES || atomic_load(&read->canceled)) return 0;
     ++*n_corrupt;
+    stn_sink_count_retries(s->sink, 1);
     q->avoid |= from_bit;
     stn_session_submit(s->session, &q, 1);
     return 1;
@@ -212,8 +213,13 @@ static int land_rest(struct stn_cql_read *read) {
     return rc;
 }
 
+void stn_cql_count_tries(struct stn_cql_source *s, const struct stn_query_call *q) {
+    if (q->n_tries > 1) stn_sink_count_retries(s->sink, q->n_tries - 1);
+}
+
 static void on_done(struct stn_query_call *q, int code, const struct stn_query_answer *answer) {
     struct stn_cql_read *read = STN_OUTER(q, struct stn_cql_read, call);
+    stn_cql_count_tries(read->source, q);
     int incomplete = code == STERNA_ENOTFOUND || (code == STERNA_OK && lacks_bytes(read));
     if (incomplete && !atomic_load(&read->canceled) &&
         stn_cql_may_ask_again(q->consistency, &read->asked_again)) {

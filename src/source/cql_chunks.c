@@ -82,6 +82,7 @@ static int ask_elsewhere(struct stn_cql_chunk *chunk, const struct stn_query_ans
 static void chunk_done(struct stn_query_call *q, int code, const struct stn_query_answer *answer) {
     struct stn_cql_chunk *chunk = STN_OUTER(q, struct stn_cql_chunk, call);
     struct stn_cql_read *read = chunk->read;
+    stn_cql_count_tries(read->source, q);
     if (code == STERNA_ENOTFOUND && read->code == STERNA_OK &&
         stn_cql_may_ask_again(q->consistency, &chunk->asked_again)) {
         q->consistency = STN_CQL_LOCAL_QUORUM;

@@ -111,6 +111,8 @@ void stn_cql_records_free(struct stn_cql_source *s); /* nothing is on its way an
 int stn_cql_read_place(struct stn_cql_read *read, uint32_t field, uint64_t bytes, uint8_t **to);
 /* Counts an answer with another key than was asked for. Returns EPROTO. */
 int stn_cql_read_misrouted(struct stn_cql_read *read);
+/* Tries of a call beyond its first. */
+void stn_cql_count_tries(struct stn_cql_source *s, const struct stn_query_call *q);
 /* The first failure counts; `answer` may be NULL. */
 void stn_cql_read_fail(struct stn_cql_read *read, int code, const struct stn_query_answer *answer);
 /* One that was on its way is back; the last one completes the ticket. */

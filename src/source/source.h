@@ -65,6 +65,9 @@ int stn_sink_verify(struct stn_sink *sink, uint64_t ticket);
  * `why` (may be NULL) is copied: where and what, for the ledger. Any thread. */
 void stn_sink_complete(struct stn_sink *sink, uint64_t ticket, int code, const char *why);
 
+/* So many tries of requests beyond the first the source has made by itself. Any thread. */
+void stn_sink_count_retries(struct stn_sink *sink, unsigned n);
+
 /* Wakes the loader for all completions so far. Call it after each chunk of them. Any thread. */
 void stn_sink_flush(struct stn_sink *sink);
 

@@ -207,6 +207,7 @@ static void test_cql_cluster_that_errs(void **state) {
     for (int round = 0; round < 3; round++) read_all(&n_failures);
     assert_true(atomic_load(&sink.misrouted) > 0);
     assert_true(atomic_load(&sink.corrupt) > 0);
+    assert_true(atomic_load(&sink.retries) > atomic_load(&sink.corrupt));
     assert_int_equal(n_failures, 0); /* other replicas have them whole */
     close_all();
 }
