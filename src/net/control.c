@@ -78,11 +78,10 @@ static int take_node(struct stn_session *s, struct stn_peer *p, const struct stn
         node->host = strdup(host);
         node->config.host = node->host;
     }
-    if (node->address.bytes && !stn_address_equals(&node->address, address)) {
+    if (node->address.bytes && !stn_address_equals(&node->address, address))
         stn_node_close(node); /* it has moved */
-        node->address = *address;
-    }
     node->address = *address;
+    stn_address_text(address, node->text);
     node->seen = 1;
     node->gone = 0;
     snprintf(node->dc, sizeof node->dc, "%s", p->dc);
@@ -176,10 +175,9 @@ static void settle_nodes(struct stn_session *s) {
     unsigned n_nodes = 0, n_up = 0;
     for (unsigned i = 0; i < s->n_nodes; i++) {
         struct stn_node *node = s->nodes[i];
-        char where[STN_ADDRESS_TEXT_BYTES];
         node->local = strcmp(node->dc, s->dc) == 0;
         if (!node->seen && !node->gone) {
-            stn_log(STERNA_LOG_INFO, "node %s has left the cluster", stn_node_text(node, where));
+            stn_log(STERNA_LOG_INFO, "node %s has left the cluster", node->text);
             stn_node_close(node);
         }
         n_nodes += node->local && !node->gone;

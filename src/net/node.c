@@ -28,10 +28,6 @@ static const struct {
 #define SERVER_ERRORS_MAX 8
 #define SERVER_ERRORS_NS (10 * STN_NS_PER_S)
 
-const char *stn_node_text(const struct stn_node *node, char *buf) {
-    return stn_address_text(&node->address, buf);
-}
-
 /* ---- the window ---- */
 
 int stn_node_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes) {
@@ -140,13 +136,12 @@ static void on_ready(void *ctx, struct stn_conn *conn) {
     struct stn_link *link = ctx;
     struct stn_node *node = link->node;
     struct stn_session *s = node->session;
-    char where[STN_ADDRESS_TEXT_BYTES];
     (void)conn;
     link->failures = 0;
     link->was_ready = 1;
     node->is_down = 0;
     atomic_fetch_add(&s->n_connections, 1);
-    if (node->was_told) stn_log(STERNA_LOG_INFO, "node %s is back", stn_node_text(node, where));
+    if (node->was_told) stn_log(STERNA_LOG_INFO, "node %s is back", node->text);
     node->was_told = 0;
     learn_shards(link, stn_session_now(s));
 }

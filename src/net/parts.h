@@ -64,6 +64,7 @@ struct stn_node {
     unsigned index; /* in session->nodes: the ring's number */
     uint8_t host_id[16];
     struct stn_address address;
+    char text[STN_ADDRESS_TEXT_BYTES]; /* of the address: each answer says from where it is */
     struct stn_conn_config config;
     char *host; /* name of the contact point, for its certificate; NULL: the address */
     char dc[64], rack[64];
@@ -104,7 +105,6 @@ uint64_t stn_node_tick(struct stn_node *node, uint64_t now_ns);
 void stn_node_flush(struct stn_node *node, uint64_t now_ns);
 void stn_node_close(struct stn_node *node); /* its links; calls come back */
 void stn_node_free(struct stn_node **node);
-const char *stn_node_text(const struct stn_node *node, char *buf); /* STN_ADDRESS_TEXT_BYTES */
 
 /* ---- the control connection (control.c) ---- */
 

@@ -165,8 +165,8 @@ int stn_query_code_of(const struct stn_cql_failure *failure) {
 
 static void describe(const struct stn_node *node, const struct stn_cql_failure *failure,
                      char *words, size_t bytes) {
-    char where[STN_ADDRESS_TEXT_BYTES], name[32];
-    int n = snprintf(words, bytes, "%s: %s: %.*s", stn_node_text(node, where),
+    char name[32];
+    int n = snprintf(words, bytes, "%s: %s: %.*s", node->text,
                      stn_cql_failure_name(failure->code, name, sizeof name),
                      (int)STN_MIN(failure->message.bytes, (size_t)300), failure->message.data);
     if (n < 0 || (size_t)n >= bytes) return;
@@ -284,7 +284,6 @@ static void on_done(struct stn_call *call, int code, const struct stn_cql_result
     struct stn_node *node = q->node;
     struct stn_session *s = q->session;
     uint64_t now_ns = stn_session_now(s);
-    char from[STN_ADDRESS_TEXT_BYTES];
     leave_node(q);
     if (code == STERNA_OK && has_other_columns(q, head)) {
         stn_statement_forgotten(node, q, now_ns);
@@ -292,7 +291,7 @@ static void on_done(struct stn_call *call, int code, const struct stn_cql_result
     }
     if (code == STERNA_OK || code == STERNA_ENOTFOUND) {
         struct stn_query_answer answer = {
-            .head = head, .why = why, .from = stn_node_text(node, from), .from_bit = bit_of(node)};
+            .head = head, .why = why, .from = node->text, .from_bit = bit_of(node)};
         if (body) answer.values = *body;
         if (head && head->kind == STN_CQL_ROWS) answer.paging_state = head->rows.paging_state;
         stn_node_answered(node, q, now_ns);
@@ -312,10 +311,9 @@ static void on_done(struct stn_call *call, int code, const struct stn_cql_result
     if (confused || (lost && now_ns - q->begun_ns <= s->outage_ns))
         try_again(q, now_ns, q->n_tries < 3 ? 0 : back_off_ns(s, q));
     else
-        stn_query_finish(q, code,
-                         &(struct stn_query_answer){.why = why,
-                                                    .from = stn_node_text(node, from),
-                                                    .from_bit = bit_of(node)});
+        stn_query_finish(
+            q, code,
+            &(struct stn_query_answer){.why = why, .from = node->text, .from_bit = bit_of(node)});
 }
 
 static int on_row(struct stn_call *call, const struct stn_cql_value *small) {
@@ -461,8 +459,8 @@ void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q) {
 static uint64_t expire(struct stn_session *s, uint64_t now_ns) {
     while (s->sent.first && now_ns - s->sent.first->call.sent_ns >= s->request_timeout_ns) {
         struct stn_query_call *q = s->sent.first;
-        char words[160], where[STN_ADDRESS_TEXT_BYTES];
-        snprintf(words, sizeof words, "%s: no answer for %.1f s", stn_node_text(q->node, where),
+        char words[160];
+        snprintf(words, sizeof words, "%s: no answer for %.1f s", q->node->text,
                  (double)(now_ns - q->call.sent_ns) / 1e9);
         stn_session_remember(s, words);
         stn_node_overloaded(q->node, q->lane, now_ns);

@@ -132,11 +132,11 @@ static void asking_done(struct stn_call *call, int code, const struct stn_cql_re
                         const char *why) {
     struct asking *a = STN_OUTER(call, struct asking, call);
     struct stn_prepared *p = &a->node->prepared[a->statement->number];
-    char words[400], where[STN_ADDRESS_TEXT_BYTES];
+    char words[400];
     (void)body;
     p->state = PREPARED_NOT;
     int final = STERNA_OK;
-    stn_node_text(a->node, where);
+    const char *where = a->node->text;
     if (failure) {
         code = stn_query_code_of(failure);
         snprintf(words, sizeof words, "%s: %.200s: %.*s", where, a->statement->text,
@@ -200,7 +200,7 @@ enum stn_readiness stn_statement_ready(struct stn_node *node, struct stn_query_c
 
 void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {
     struct stn_prepared *p = stn_prepared_at(node, q->statement);
-    char words[400], where[STN_ADDRESS_TEXT_BYTES];
+    char words[400];
     atomic_fetch_add(&node->session->unprepared, 1);
     /* The first of many calls to say so; those that were sent before it was prepared anew are late.
      */
@@ -214,7 +214,7 @@ void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, ui
         return;
     }
     snprintf(words, sizeof words, "%s: the server forgets this statement again and again: %.200s",
-             stn_node_text(node, where), q->statement->text);
+             node->text, q->statement->text);
     stn_query_finish(q, STERNA_EIO, &(struct stn_query_answer){.why = words});
 }
 

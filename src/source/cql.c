@@ -229,7 +229,8 @@ static void on_done(struct stn_query_call *q, int code, const struct stn_query_a
     }
     read->n_out = 1; /* itself */
     read->from_bit = answer->from_bit;
-    snprintf(read->from, sizeof read->from, "%s", answer->from ? answer->from : "");
+    /* Once a sample: no formatting. Its last byte is always 0. */
+    memccpy(read->from, answer->from ? answer->from : "", 0, sizeof read->from - 1);
     if (code == STERNA_OK) code = land_rest(read);
     if (code < 0) stn_cql_read_fail(read, code, answer);
     stn_cql_read_release(read);
