@@ -20,6 +20,8 @@ fuzz: ## run each fuzzer for a minute (clang)
 	@tools/fuzz
 bench: ## ratios against bare loops and the disk, in one run (bench/README.md)
 	@tools/bench $(BUILD)
+bench-cassandra: ## the same against a real Cassandra of one node
+	@tools/bench cassandra $(BUILD)
 lint: ## does the source have the house format?
 	@tools/format --check
 format: ## give the source the house format
@@ -31,6 +33,6 @@ setup: ## only install what building, testing and the demo need
 clean: ## remove what was built (build/ and its sanitizer siblings, with the demo's store)
 	@rm -rf $(BUILD) build-asan build-tsan build-fuzz
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-.PHONY: all demo check live asan tsan fault fuzz bench lint format install setup clean help
+.PHONY: all demo check live asan tsan fault fuzz bench bench-cassandra lint format install setup clean help

@@ -85,7 +85,7 @@ void cql_make_table(int fd) {
     free(answer);
 }
 
-size_t cql_make_execute(int fd, uint8_t *frame, size_t cap) {
+size_t cql_make_execute(int fd, const char *select, uint8_t *frame, size_t cap) {
     static const uint8_t no_id[STERNA_ID_BYTES];
     const struct stn_cql_value key = stn_value_of(no_id, sizeof no_id);
     const struct stn_cql_query query = {
@@ -93,7 +93,7 @@ size_t cql_make_execute(int fd, uint8_t *frame, size_t cap) {
     uint8_t *answer = must(malloc(ANSWER_BYTES_MAX));
     struct stn_cql_result_head result;
     struct stn_writer w = {frame, cap, 0};
-    stn_cql_put_prepare(&w, SETUP_STREAM, CQL_SELECT);
+    stn_cql_put_prepare(&w, SETUP_STREAM, select);
     struct stn_cursor body = call(fd, &w, 0, answer);
     if (stn_cql_result_parse(&body, &result) < 0 || result.kind != STN_CQL_PREPARED)
         die("the statement was not prepared");

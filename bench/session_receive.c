@@ -174,7 +174,7 @@ static void print_between(const struct counts *a, const struct counts *b, uint64
     double samples = (double)(b->samples - a->samples), took = b->at_s - a->at_s;
     double received = (double)(b->session.received_bytes - a->session.received_bytes);
     char copied[32] = "null";
-    if (received > 0) /* the session may count a connection's bytes when it ends only */
+    if (received > 0)
         snprintf(copied, sizeof copied, "%.6f",
                  (double)(b->session.copied_bytes - a->session.copied_bytes) / received);
     printf("{\"samples\": %.0f, \"seconds\": %.6f, \"cpu_s\": %.6f, \"samples_per_s\": %.1f, "
