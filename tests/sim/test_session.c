@@ -1,291 +1,41 @@
 /* The session against scripted servers: which node is asked, and what each kind of trouble leads
  * to. Every call must be done exactly once, with the right bytes or one clear error. */
-#include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "net/session.h"
-#include "sterna/log.h"
 #include "support/check.h"
-#include "support/peer.h"
-
-enum { NODES_MAX = 3, CALLS_MAX = 2000, BLOB_BYTES = 5000 };
-#define SELECT "SELECT id, crc, data FROM ks.t WHERE id = ?"
-#define CHECK_OK(call, err)                                                                        \
-    do {                                                                                           \
-        int rc_ = (call);                                                                          \
-        if (rc_ != STERNA_OK) fail_msg("%s: %d (%s)", #call, rc_, (err).message);                  \
-    } while (0)
-#define INSERT "INSERT INTO ks.t (id, crc, data) VALUES (?, ?, ?)"
-
-/* ---- the servers ---- */
-
-struct cluster {
-    struct peer *peer;
-    struct stn_session *session;
-    /* the script: how EXECUTE number `n` (from 1, of all nodes) for sample `k` at `node` goes; 1:
-     * it was answered. peer's thread */
-    int (*script)(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f, unsigned k,
-                  size_t node);
-    unsigned n_executes, n_prepares[NODES_MAX], asked[NODES_MAX], by_consistency[16];
-    unsigned attempts[CALLS_MAX];
-    uint16_t stream; /* kept by a script */
-    unsigned number;
-    int extra;
-};
-
-static void id_of(unsigned k, uint8_t id[16]) {
-    for (unsigned i = 0; i < 16; i++) id[i] = (uint8_t)((k + 1) * 2654435761U >> (i % 4 * 8));
-    memcpy(id, &k, sizeof k);
-}
-
-static void fill(unsigned k, uint8_t *blob) {
-    for (unsigned i = 0; i < BLOB_BYTES; i++) blob[i] = (uint8_t)(k * 31 + i * 7 + (i >> 8));
-}
-
-static void answer(struct peer_conn *conn, const struct peer_frame *f, unsigned k) {
-    uint8_t id[16], blob[BLOB_BYTES];
-    id_of(k, id);
-    fill(k, blob);
-    peer_send_blob(conn, f, id, k, blob, sizeof blob);
-}
-
-static void prepared(struct peer_conn *conn, const struct peer_frame *f, size_t node) {
-    static const struct peer_column all[] = {
-        {"id", STN_CQL_UUID, {0, 0}}, {"crc", STN_CQL_INT, {0, 0}}, {"data", STN_CQL_BLOB, {0, 0}}};
-    char id[16] = "statement node 0";
-    id[15] = (char)('0' + node);
-    id[0] = f->text[0];
-    if (f->text[0] == 'S')
-        peer_send_prepared(conn, f->stream, id, all, 1, 1, all, 3);
-    else
-        peer_send_prepared(conn, f->stream, id, all, 3, 1, NULL, 0);
-}
-
-static int on_frame(void *ctx, struct peer_conn *conn, const struct peer_frame *f) {
-    struct cluster *c = ctx;
-    size_t node = peer_node(conn);
-    if (f->opcode == STN_CQL_PREPARE) {
-        c->n_prepares[node]++;
-        if (strcmp(f->text, SELECT) != 0 && strcmp(f->text, INSERT) != 0) return 0;
-        prepared(conn, f, node);
-        return 1;
-    }
-    if (f->opcode == STN_CQL_QUERY && strncmp(f->text, "CREATE", 6) == 0) {
-        c->asked[node]++;
-        peer_send_void(conn, f->stream);
-        return 1;
-    }
-    if (f->opcode != STN_CQL_EXECUTE) return 0;
-    unsigned k;
-    memcpy(&k, f->values[0].data, sizeof k);
-    assert_true(k < CALLS_MAX);
-    assert_int_equal(f->id.data[15], '0' + (int)node); /* the id that this node gave */
-    c->n_executes++;
-    c->asked[node]++;
-    c->attempts[k]++;
-    c->by_consistency[f->consistency % 16]++;
-    if (c->script && c->script(c, conn, f, k, node)) return 1;
-    if (f->id.data[0] == 'S')
-        answer(conn, f, k);
-    else
-        peer_send_void(conn, f->stream);
-    return 1;
-}
-
-static const struct peer_keyspace keyspaces[] = {
-    {"ks", "class=org.apache.cassandra.locator.SimpleStrategy replication_factor=2"}};
-
-static void start_peer(struct cluster *c, struct peer_options o) {
-    o.keyspaces = keyspaces;
-    o.n_keyspaces = STN_COUNT(keyspaces);
-    o.frame = on_frame;
-    o.ctx = c;
-    c->peer = peer_open(&o);
-}
-
-static void start(struct cluster *c, size_t n_nodes) {
-    static const struct peer_node nodes[NODES_MAX];
-    *c = (struct cluster){.script = c->script};
-    start_peer(c, (struct peer_options){.nodes = nodes, .n_nodes = n_nodes});
-}
-
-static struct stn_session_options options(const struct cluster *c, struct stn_host *host) {
-    *host = (struct stn_host){"127.0.0.1", peer_port(c->peer)};
-    return (struct stn_session_options){.hosts = host, .n_hosts = 1, .keyspace = "ks"};
-}
-
-static void open_with(struct cluster *c, const struct stn_session_options *o) {
-    struct sterna_error err = {0};
-    CHECK_OK(stn_session_open(&c->session, o, &err), err);
-}
-
-static void open_cluster(struct cluster *c, size_t n_nodes) {
-    struct stn_host host;
-    start(c, n_nodes);
-    struct stn_session_options o = options(c, &host);
-    o.outage_timeout_ms = 60000;
-    open_with(c, &o);
-}
-
-static void close_cluster(struct cluster *c) {
-    stn_session_close(&c->session);
-    peer_close(&c->peer);
-}
-
-/* ---- the calls ---- */
-
-struct read_call {
-    struct stn_query_call q;
-    struct batch *batch;
-    unsigned k;
-    uint8_t id[16];
-    struct stn_cql_value value;
-    uint8_t *blob;
-    int code, done;
-    char why[256];
-    uint32_t crc;
-};
-
-struct batch { /* of reads, waited for */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    size_t n, n_done;
-    struct read_call calls[CALLS_MAX];
-};
-
-static int on_row(struct stn_query_call *q, const struct stn_cql_value *small) {
-    struct read_call *r = STN_OUTER(q, struct read_call, q);
-    if (!stn_value_equals(small[0], r->id, 16)) return STERNA_EPROTO;
-    r->crc = (uint32_t)stn_value_int(small[1]);
-    return STERNA_OK;
-}
-
-static int on_blob(struct stn_query_call *q, uint32_t i, uint32_t bytes, uint8_t **to) {
-    struct read_call *r = STN_OUTER(q, struct read_call, q);
-    assert_int_equal(i, 0);
-    assert_int_equal(bytes, BLOB_BYTES);
-    if (!r->blob) r->blob = malloc(BLOB_BYTES); /* of its own size, so that ASan guards its ends */
-    *to = r->blob;
-    return STERNA_OK;
-}
-
-static void on_done(struct stn_query_call *q, int code, const struct stn_query_answer *answer) {
-    struct read_call *r = STN_OUTER(q, struct read_call, q);
-    pthread_mutex_lock(&r->batch->lock);
-    r->code = code;
-    r->done++;
-    snprintf(r->why, sizeof r->why, "%s", answer->why ? answer->why : "");
-    r->batch->n_done++;
-    pthread_cond_broadcast(&r->batch->changed);
-    pthread_mutex_unlock(&r->batch->lock);
-}
-
-static const struct stn_query_call_ops read_ops = {.row = on_row, .blob = on_blob, .done = on_done};
-static const struct stn_query_call_ops write_ops = {.done = on_done};
-
-static struct stn_statement *statement(struct cluster *c, const char *text) {
-    struct stn_statement *t = NULL;
-    struct sterna_error err = {0};
-    CHECK_OK(stn_session_prepare(c->session, text, &t, &err), err);
-    return t;
-}
-
-static struct batch *submit_all(struct cluster *c, size_t n, int writes) {
-    struct batch *b = calloc(1, sizeof *b);
-    struct stn_query_call *list[CALLS_MAX];
-    struct stn_statement *t = statement(c, writes ? INSERT : SELECT);
-    pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->changed, NULL);
-    b->n = n;
-    for (unsigned k = 0; k < n; k++) {
-        struct read_call *r = &b->calls[k];
-        r->batch = b;
-        r->k = k;
-        id_of(k, r->id);
-        r->value = stn_value_of(r->id, 16);
-        r->q = (struct stn_query_call){.ops = writes ? &write_ops : &read_ops,
-                                       .statement = t,
-                                       .values = &r->value,
-                                       .n_values = 1,
-                                       .lane = writes ? STN_LANE_WRITE : STN_LANE_READ,
-                                       .is_write = writes,
-                                       .consistency = STN_CQL_LOCAL_ONE,
-                                       .shape = {2, 1},
-                                       .weight_bytes = BLOB_BYTES,
-                                       .group = b};
-        list[k] = &r->q;
-    }
-    stn_session_submit(c->session, list, n);
-    return b;
-}
-
-static void await(struct batch *b) {
-    pthread_mutex_lock(&b->lock);
-    while (b->n_done < b->n) pthread_cond_wait(&b->changed, &b->lock);
-    pthread_mutex_unlock(&b->lock);
-}
-
-static void free_batch(struct batch *b) {
-    for (size_t k = 0; k < b->n; k++) free(b->calls[k].blob);
-    pthread_cond_destroy(&b->changed);
-    pthread_mutex_destroy(&b->lock);
-    free(b);
-}
-
-/* All have ended, each once, with `code`; those that went well with the right bytes. */
-static void check_all(struct cluster *c, struct batch *b, int code) {
-    uint8_t blob[BLOB_BYTES];
-    (void)c;
-    await(b);
-    for (unsigned k = 0; k < b->n; k++) {
-        struct read_call *r = &b->calls[k];
-        assert_int_equal(r->done, 1);
-        if (r->code != code) fail_msg("call %u: %d (%s), not %d", k, r->code, r->why, code);
-        if (code != STERNA_OK || r->q.ops != &read_ops) continue;
-        fill(k, blob);
-        assert_int_equal(r->crc, k);
-        assert_memory_equal(r->blob, blob, sizeof blob);
-    }
-}
-
-static void read_all(struct cluster *c, size_t n, int code) {
-    struct batch *b = submit_all(c, n, 0);
-    check_all(c, b, code);
-    free_batch(b);
-}
+#include "support/servers.h"
 
 /* ---- opening ---- */
 
 static void test_open_knows_the_nodes(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     struct stn_session_info info;
     (void)state;
-    open_cluster(&c, 3);
+    servers_open(&c, 3);
     stn_session_info(c.session, &info);
     assert_int_equal(info.n_nodes, 3);
     assert_string_equal(info.dc, "dc1");
     assert_true(info.murmur3);
-    close_cluster(&c);
+    servers_close(&c);
 }
 
 static void test_open_takes_the_contact_point_that_answers(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     (void)state;
-    start(&c, 2);
+    servers_start(&c, 2);
     peer_stop_node(c.peer, 0);
     struct stn_host hosts[] = {{"127.0.0.1", peer_port(c.peer)}, {"127.0.0.2", peer_port(c.peer)}};
     struct stn_session_options o = {.hosts = hosts, .n_hosts = 2, .keyspace = "ks"};
-    open_with(&c, &o);
-    close_cluster(&c);
+    servers_open_with(&c, &o);
+    servers_close(&c);
 }
 
 static void test_open_lists_every_address_that_fails(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     struct sterna_error err = {0};
     (void)state;
-    start(&c, 2);
+    servers_start(&c, 2);
     peer_stop_node(c.peer, 0);
     peer_stop_node(c.peer, 1);
     struct stn_host hosts[] = {{"127.0.0.1", peer_port(c.peer)}, {"127.0.0.2", peer_port(c.peer)}};
@@ -298,12 +48,12 @@ static void test_open_lists_every_address_that_fails(void **state) {
 }
 
 static void test_open_names_the_data_centres_there_are(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     struct stn_host host;
     struct sterna_error err = {0};
     (void)state;
-    start(&c, 2);
-    struct stn_session_options o = options(&c, &host);
+    servers_start(&c, 2);
+    struct stn_session_options o = servers_options(&c, &host);
     o.dc = "nowhere";
     assert_int_equal(stn_session_open(&c.session, &o, &err), STERNA_EINVAL);
     assert_non_null(strstr(err.message, "nowhere"));
@@ -311,13 +61,13 @@ static void test_open_names_the_data_centres_there_are(void **state) {
     peer_close(&c.peer);
 }
 
-static void test_open_without_the_right_password_is_refused_at_once(void **state) {
-    struct cluster c = {0};
+static void test_servers_open_without_the_right_password_is_refused_at_once(void **state) {
+    struct servers c = {0};
     struct stn_host host;
     struct sterna_error err = {0};
     (void)state;
-    start_peer(&c, (struct peer_options){.user = "ann", .password = "right"});
-    struct stn_session_options o = options(&c, &host);
+    servers_start_with(&c, (struct peer_options){.user = "ann", .password = "right"});
+    struct stn_session_options o = servers_options(&c, &host);
     assert_int_equal(stn_session_open(&c.session, &o, &err), STERNA_EREFUSED);
     assert_int_equal(peer_accepted(c.peer, SIZE_MAX), 1);
     peer_close(&c.peer);
@@ -325,61 +75,62 @@ static void test_open_without_the_right_password_is_refused_at_once(void **state
 
 static void test_open_translates_addresses(void **state) {
     static const struct peer_node nodes[] = {{.told_ip = NULL}, {.told_ip = "203.0.113.7"}};
-    struct cluster c = {0};
+    struct servers c = {0};
     struct stn_host host;
     const uint8_t told[4] = {203, 0, 113, 7}, real[4] = {127, 0, 0, 2};
     struct stn_translation t;
     (void)state;
-    start_peer(&c, (struct peer_options){.nodes = nodes, .n_nodes = 2});
+    servers_start_with(&c, (struct peer_options){.nodes = nodes, .n_nodes = 2});
     stn_address_from_ip(&t.from, told, 4, peer_port(c.peer));
     stn_address_from_ip(&t.to, real, 4, peer_port(c.peer));
-    struct stn_session_options o = options(&c, &host);
+    struct stn_session_options o = servers_options(&c, &host);
     o.translations = &t;
     o.n_translations = 1;
-    open_with(&c, &o);
-    while (c.asked[0] < 20 || c.asked[1] < 20) read_all(&c, 100, STERNA_OK);
-    close_cluster(&c);
+    servers_open_with(&c, &o);
+    while (c.asked[0] < 20 || c.asked[1] < 20) servers_read(&c, 100, STERNA_OK);
+    servers_close(&c);
 }
 
 static void test_half_joined_nodes_are_passed_over(void **state) {
     static const struct peer_node nodes[] = {{.rack = NULL}, {.no_rpc_address = 1}};
-    struct cluster c = {0};
+    struct servers c = {0};
     struct stn_host host;
     struct stn_session_info info;
     (void)state;
     sterna_set_log(NULL, NULL);
-    start_peer(&c, (struct peer_options){.nodes = nodes, .n_nodes = 2});
-    struct stn_session_options o = options(&c, &host);
-    open_with(&c, &o);
+    servers_start_with(&c, (struct peer_options){.nodes = nodes, .n_nodes = 2});
+    struct stn_session_options o = servers_options(&c, &host);
+    servers_open_with(&c, &o);
     stn_session_info(c.session, &info);
     assert_int_equal(info.n_nodes, 1);
-    read_all(&c, 50, STERNA_OK);
-    close_cluster(&c);
+    servers_read(&c, 50, STERNA_OK);
+    servers_close(&c);
 }
 
 /* ---- reading ---- */
 
 static void test_reads_spread_over_replicas(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     (void)state;
-    open_cluster(&c, 3);
-    while (!c.asked[0] || !c.asked[1] || !c.asked[2]) read_all(&c, 50, STERNA_OK); /* connects */
+    servers_open(&c, 3);
+    while (!c.asked[0] || !c.asked[1] || !c.asked[2])
+        servers_read(&c, 50, STERNA_OK); /* connects */
     unsigned before[3] = {c.asked[0], c.asked[1], c.asked[2]}, n_executes = c.n_executes;
-    read_all(&c, 600, STERNA_OK);
+    servers_read(&c, 600, STERNA_OK);
     assert_int_equal(c.n_executes, n_executes + 600);
     for (size_t i = 0; i < 3; i++) {
         assert_in_range(c.asked[i] - before[i], 60, 400);
         assert_int_equal(c.n_prepares[i], 1); /* single flight, whatever waits for it */
     }
-    close_cluster(&c);
+    servers_close(&c);
 }
 
 /* A node that has not heard of a new table would call the schema agreed upon. */
 static void test_the_schema_is_changed_where_agreement_is_asked(void **state) {
     (void)state;
     for (unsigned i = 0; i < 5; i++) { /* whatever connection is ready first */
-        struct cluster c = {0};
-        open_cluster(&c, 3);
+        struct servers c = {0};
+        servers_open(&c, 3);
         for (unsigned k = 0; k < 10; k++) {
             struct sterna_error err = {0};
             struct stn_rows rows;
@@ -391,79 +142,79 @@ static void test_the_schema_is_changed_where_agreement_is_asked(void **state) {
             CHECK_OK(stn_session_await_schema(c.session, &err), err);
         }
         assert_int_equal(c.asked[0], 10); /* the contact point, to which control goes */
-        close_cluster(&c);
+        servers_close(&c);
     }
 }
 
 /* Of three nodes with two copies of each row one can be lost without anybody noticing. */
 static void test_a_lost_node_costs_nothing(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     (void)state;
     sterna_set_log(NULL, NULL);
-    open_cluster(&c, 3);
-    read_all(&c, 300, STERNA_OK);
-    struct batch *b = submit_all(&c, 1000, 0);
+    servers_open(&c, 3);
+    servers_read(&c, 300, STERNA_OK);
+    struct batch *b = batch_submit(&c, 1000, 0);
     peer_stop_node(c.peer, 1);
-    check_all(&c, b, STERNA_OK);
-    free_batch(b);
-    close_cluster(&c);
+    batch_check(b, STERNA_OK);
+    batch_free(b);
+    servers_close(&c);
 }
 
 static void test_a_node_that_returns_is_used_again(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     (void)state;
     sterna_set_log(NULL, NULL);
-    open_cluster(&c, 2);
-    read_all(&c, 100, STERNA_OK);
+    servers_open(&c, 2);
+    servers_read(&c, 100, STERNA_OK);
     peer_stop_node(c.peer, 1);
-    read_all(&c, 100, STERNA_OK);
+    servers_read(&c, 100, STERNA_OK);
     unsigned before = c.asked[1];
     peer_start_node(c.peer, 1);
-    while (c.asked[1] == before) read_all(&c, 100, STERNA_OK);
-    close_cluster(&c);
+    while (c.asked[1] == before) servers_read(&c, 100, STERNA_OK);
+    servers_close(&c);
 }
 
-static int reset_in_the_middle(struct cluster *c, struct peer_conn *conn,
+static int reset_in_the_middle(struct servers *c, struct peer_conn *conn,
                                const struct peer_frame *f, unsigned k, size_t node) {
     (void)node;
     if (k % 100 != 7 || c->attempts[k] > 1) return 0;
     peer_reset_after(conn, BLOB_BYTES / 2);
-    answer(conn, f, k);
+    servers_answer(conn, f, k);
     return 1;
 }
 
 static void test_a_reset_in_mid_blob_is_read_again(void **state) {
-    struct cluster c = {.script = reset_in_the_middle};
+    struct servers c = {.script = reset_in_the_middle};
     struct stn_session_stats stats;
     (void)state;
     sterna_set_log(NULL, NULL);
-    open_cluster(&c, 1); /* no other replica: the same node, again */
-    read_all(&c, 800, STERNA_OK);
+    servers_open(&c, 1); /* no other replica: the same node, again */
+    servers_read(&c, 800, STERNA_OK);
     stn_session_stats(c.session, &stats);
     assert_true(stats.lost_connections >= 1);
     assert_true(stats.retries >= 1);
-    close_cluster(&c);
+    servers_close(&c);
 }
 
-static int wrong_key_once(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
+static int wrong_key_once(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
                           unsigned k, size_t node) {
     (void)node;
     if (k != 5 || c->attempts[k] > 1) return 0;
-    answer(conn, f, 6);
+    servers_answer(conn, f, 6);
     return 1;
 }
 
 static void test_an_answer_with_another_key_is_asked_again(void **state) {
-    struct cluster c = {.script = wrong_key_once};
+    struct servers c = {.script = wrong_key_once};
     (void)state;
     sterna_set_log(NULL, NULL);
-    open_cluster(&c, 2);
-    read_all(&c, 100, STERNA_OK);
+    servers_open(&c, 2);
+    servers_read(&c, 100, STERNA_OK);
     assert_true(c.attempts[5] > 1);
-    close_cluster(&c);
+    servers_close(&c);
 }
 
-static int not_there(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
+static int not_there(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
                      unsigned k, size_t node) {
     (void)c, (void)k, (void)node;
     peer_send_blob(conn, f, NULL, 0, NULL, 0);
@@ -471,11 +222,11 @@ static int not_there(struct cluster *c, struct peer_conn *conn, const struct pee
 }
 
 static void test_no_row_is_not_found(void **state) {
-    struct cluster c = {.script = not_there};
+    struct servers c = {.script = not_there};
     (void)state;
-    open_cluster(&c, 2);
-    read_all(&c, 20, STERNA_ENOTFOUND);
-    close_cluster(&c);
+    servers_open(&c, 2);
+    servers_read(&c, 20, STERNA_ENOTFOUND);
+    servers_close(&c);
 }
 
 /* ---- errors of the server ---- */
@@ -483,7 +234,7 @@ static void test_no_row_is_not_found(void **state) {
 static uint32_t error_code;
 static unsigned error_times; /* at each call */
 
-static int fail_first(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
+static int fail_first(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
                       unsigned k, size_t node) {
     (void)node;
     if (c->attempts[k] > error_times) return 0;
@@ -522,12 +273,12 @@ static void test_errors_have_their_reactions(void **state) {
     (void)state;
     sterna_set_log(NULL, NULL);
     for (size_t i = 0; i < STN_COUNT(rows); i++) {
-        struct cluster c = {.script = fail_first};
+        struct servers c = {.script = fail_first};
         error_code = rows[i].code;
         error_times = rows[i].times;
-        open_cluster(&c, 2);
-        struct batch *b = submit_all(&c, 3, rows[i].write);
-        await(b);
+        servers_open(&c, 2);
+        struct batch *b = batch_submit(&c, 3, rows[i].write);
+        batch_await(b);
         for (size_t k = 0; k < 3; k++) {
             if (b->calls[k].code != rows[i].want || c.attempts[k] > rows[i].attempts_max)
                 fail_msg("%s: %d after %u attempts (%s)", rows[i].name, b->calls[k].code,
@@ -537,24 +288,24 @@ static void test_errors_have_their_reactions(void **state) {
                 assert_non_null(strstr(b->calls[k].why, "127.0.0."));
             }
         }
-        free_batch(b);
-        close_cluster(&c);
+        batch_free(b);
+        servers_close(&c);
     }
 }
 
 static void test_a_quorum_is_asked_when_no_replica_alone_will_do(void **state) {
-    struct cluster c = {.script = fail_first};
+    struct servers c = {.script = fail_first};
     (void)state;
     error_code = STN_CQL_E_READ_FAILURE;
     error_times = 2;
-    open_cluster(&c, 2);
-    read_all(&c, 1, STERNA_OK);
+    servers_open(&c, 2);
+    servers_read(&c, 1, STERNA_OK);
     assert_int_equal(c.by_consistency[STN_CQL_LOCAL_ONE], 2);
     assert_int_equal(c.by_consistency[STN_CQL_LOCAL_QUORUM], 1);
-    close_cluster(&c);
+    servers_close(&c);
 }
 
-static int forget_once_a_node(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
+static int forget_once_a_node(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
                               unsigned k, size_t node) {
     (void)k;
     if (c->n_prepares[node] > 1) return 0;
@@ -563,15 +314,15 @@ static int forget_once_a_node(struct cluster *c, struct peer_conn *conn, const s
 }
 
 static void test_a_forgotten_statement_is_prepared_once_more(void **state) {
-    struct cluster c = {.script = forget_once_a_node};
+    struct servers c = {.script = forget_once_a_node};
     (void)state;
-    open_cluster(&c, 2);
-    read_all(&c, 300, STERNA_OK);
+    servers_open(&c, 2);
+    servers_read(&c, 300, STERNA_OK);
     for (size_t i = 0; i < 2; i++) assert_int_equal(c.n_prepares[i], 2);
-    close_cluster(&c);
+    servers_close(&c);
 }
 
-static int forget_each_seventh(struct cluster *c, struct peer_conn *conn,
+static int forget_each_seventh(struct servers *c, struct peer_conn *conn,
                                const struct peer_frame *f, unsigned k, size_t node) {
     (void)k, (void)node;
     if (c->n_executes % 7 != 0) return 0;
@@ -580,18 +331,18 @@ static int forget_each_seventh(struct cluster *c, struct peer_conn *conn,
 }
 
 static void test_a_statement_that_works_in_between_may_be_forgotten_often(void **state) {
-    struct cluster c = {.script = forget_each_seventh};
+    struct servers c = {.script = forget_each_seventh};
     struct stn_session_stats stats;
     (void)state;
-    open_cluster(&c, 1);
-    read_all(&c, 500, STERNA_OK);
+    servers_open(&c, 1);
+    servers_read(&c, 500, STERNA_OK);
     stn_session_stats(c.session, &stats);
     assert_true(stats.unprepared >= 10);
     assert_true(stats.received_bytes >= (uint64_t)500 * BLOB_BYTES);
-    close_cluster(&c);
+    servers_close(&c);
 }
 
-static int forget_for_ever(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
+static int forget_for_ever(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
                            unsigned k, size_t node) {
     (void)c, (void)k, (void)node;
     peer_send_unprepared(conn, f);
@@ -599,31 +350,31 @@ static int forget_for_ever(struct cluster *c, struct peer_conn *conn, const stru
 }
 
 static void test_a_statement_forgotten_for_ever_is_an_error(void **state) {
-    struct cluster c = {.script = forget_for_ever};
+    struct servers c = {.script = forget_for_ever};
     (void)state;
-    open_cluster(&c, 1);
-    struct batch *b = submit_all(&c, 5, 0);
-    check_all(&c, b, STERNA_EIO);
+    servers_open(&c, 1);
+    struct batch *b = batch_submit(&c, 5, 0);
+    batch_check(b, STERNA_EIO);
     assert_non_null(strstr(b->calls[0].why, SELECT));
     assert_in_range(c.n_prepares[0], 3, 5);
-    free_batch(b);
-    close_cluster(&c);
+    batch_free(b);
+    servers_close(&c);
 }
 
 static void test_a_wrong_statement_is_refused(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     struct stn_statement *t;
     struct sterna_error err = {0};
     (void)state;
-    open_cluster(&c, 1);
+    servers_open(&c, 1);
     assert_int_equal(stn_session_prepare(c.session, "SELECT nonsense", &t, &err), STERNA_EINVAL);
     assert_non_null(strstr(err.message, "SELECT nonsense"));
-    close_cluster(&c);
+    servers_close(&c);
 }
 
 /* CASSANDRA-21508: a late request is answered with OVERLOADED on stream 0, and its own stream gets
  * the rows much later. */
-static int confess_on_stream_0(struct cluster *c, struct peer_conn *conn,
+static int confess_on_stream_0(struct servers *c, struct peer_conn *conn,
                                const struct peer_frame *f, unsigned k, size_t node) {
     (void)node;
     if (k != 3) return 0;
@@ -637,98 +388,98 @@ static int confess_on_stream_0(struct cluster *c, struct peer_conn *conn,
     if (first) { /* another sample's row on the old stream, before the right one on the new */
         struct peer_frame late = *f;
         late.stream = (int16_t)c->stream;
-        answer(first, &late, 4);
+        servers_answer(first, &late, 4);
     }
     return 0;
 }
 
 static void test_an_error_on_stream_0_puts_no_foreign_bytes_anywhere(void **state) {
-    struct cluster c = {.script = confess_on_stream_0};
+    struct servers c = {.script = confess_on_stream_0};
     struct stn_host host;
     struct stn_session_stats stats;
     (void)state;
     sterna_set_log(NULL, NULL);
-    start(&c, 1);
-    struct stn_session_options o = options(&c, &host);
+    servers_start(&c, 1);
+    struct stn_session_options o = servers_options(&c, &host);
     o.request_timeout_ms = 300;
-    open_with(&c, &o);
-    read_all(&c, 50, STERNA_OK);
+    servers_open_with(&c, &o);
+    servers_read(&c, 50, STERNA_OK);
     stn_session_stats(c.session, &stats);
     assert_true(stats.strays >= 1);
-    close_cluster(&c);
+    servers_close(&c);
 }
 
 /* ---- silence ---- */
 
-static int silent_node(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
+static int silent_node(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
                        unsigned k, size_t node) {
     (void)c, (void)conn, (void)f, (void)k;
     return node == 1;
 }
 
 static void test_a_silent_node_is_passed_over(void **state) {
-    struct cluster c = {.script = silent_node};
+    struct servers c = {.script = silent_node};
     struct stn_host host;
     (void)state;
     sterna_set_log(NULL, NULL);
-    start(&c, 3);
-    struct stn_session_options o = options(&c, &host);
+    servers_start(&c, 3);
+    struct stn_session_options o = servers_options(&c, &host);
     o.request_timeout_ms = 200;
-    open_with(&c, &o);
-    read_all(&c, 500, STERNA_OK);
-    close_cluster(&c);
+    servers_open_with(&c, &o);
+    servers_read(&c, 500, STERNA_OK);
+    servers_close(&c);
 }
 
 static void test_with_no_node_left_calls_fail_in_the_end(void **state) {
-    struct cluster c = {0};
+    struct servers c = {0};
     struct stn_host host;
     (void)state;
     sterna_set_log(NULL, NULL);
-    start(&c, 1);
-    struct stn_session_options o = options(&c, &host);
+    servers_start(&c, 1);
+    struct stn_session_options o = servers_options(&c, &host);
     o.outage_timeout_ms = 700;
-    open_with(&c, &o);
-    read_all(&c, 10, STERNA_OK);
-    struct stn_statement *t = statement(&c, SELECT);
+    servers_open_with(&c, &o);
+    servers_read(&c, 10, STERNA_OK);
+    struct stn_statement *t = servers_statement(&c, SELECT);
     assert_non_null(t);
     peer_stop_node(c.peer, 0);
-    struct batch *b = submit_all(&c, 10, 0);
-    check_all(&c, b, STERNA_EUNREACHABLE);
+    struct batch *b = batch_submit(&c, 10, 0);
+    batch_check(b, STERNA_EUNREACHABLE);
     assert_non_null(strstr(b->calls[0].why, "127.0.0.1"));
-    free_batch(b);
+    batch_free(b);
     peer_start_node(c.peer, 0); /* and then it works again */
     for (int code = STERNA_EUNREACHABLE; code != STERNA_OK;) {
-        struct batch *again = submit_all(&c, 1, 0);
-        await(again);
+        struct batch *again = batch_submit(&c, 1, 0);
+        batch_await(again);
         code = again->calls[0].code;
-        free_batch(again);
+        batch_free(again);
     }
-    close_cluster(&c);
+    servers_close(&c);
 }
 
 /* Never an answer to the first thousand. */
-static int silent_at_first(struct cluster *c, struct peer_conn *conn, const struct peer_frame *f,
+static int silent_at_first(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
                            unsigned k, size_t node) {
     (void)c, (void)conn, (void)f, (void)node;
     return k < 1000;
 }
 
 static void test_abandoned_calls_are_their_makers_at_once(void **state) {
-    struct cluster c = {.script = silent_at_first};
+    struct servers c = {.script = silent_at_first};
     (void)state;
-    open_cluster(&c, 2);
-    struct batch *b = submit_all(&c, 1000, 0);
+    servers_open(&c, 2);
+    struct batch *b = batch_submit(&c, 1000, 0);
     peer_await(c.peer, STN_CQL_EXECUTE, 100);
     stn_session_abandon(c.session, b);
     assert_int_equal(b->n_done, 0);
-    free_batch(b); /* ASan sees whatever is written to it from now on */
-    struct batch *all = submit_all(&c, 1100, 0); /* the session goes on for others */
+    batch_free(b); /* ASan sees whatever is written to it from now on */
+    struct batch *all = batch_submit(&c, 1100, 0); /* the session goes on for others */
     pthread_mutex_lock(&all->lock);
     while (all->n_done < 100) pthread_cond_wait(&all->changed, &all->lock);
     pthread_mutex_unlock(&all->lock);
     stn_session_abandon(c.session, all);
-    free_batch(all);
-    close_cluster(&c);
+    batch_free(all);
+    servers_close(&c);
 }
 
 /* ---- Scylla ---- */
@@ -736,20 +487,20 @@ static void test_abandoned_calls_are_their_makers_at_once(void **state) {
 static void test_shards_get_connections_of_their_own(void **state) {
     static const struct peer_pair scylla[] = {
         {"SCYLLA_SHARD", "0"}, {"SCYLLA_NR_SHARDS", "6"}, {"SCYLLA_SHARDING_IGNORE_MSB", "12"}};
-    struct cluster c = {0};
+    struct servers c = {0};
     struct stn_host host;
     struct stn_session_info info;
     (void)state;
-    start_peer(&c, (struct peer_options){.supported = scylla,
-                                         .n_supported = STN_COUNT(scylla),
-                                         .without_peers_v2 = 1});
-    struct stn_session_options o = options(&c, &host);
-    open_with(&c, &o);
+    servers_start_with(&c, (struct peer_options){.supported = scylla,
+                                                 .n_supported = STN_COUNT(scylla),
+                                                 .without_peers_v2 = 1});
+    struct stn_session_options o = servers_options(&c, &host);
+    servers_open_with(&c, &o);
     stn_session_info(c.session, &info);
     assert_true(info.is_scylla);
-    read_all(&c, 200, STERNA_OK);
-    while (peer_accepted(c.peer, SIZE_MAX) < 1 + 6) read_all(&c, 10, STERNA_OK);
-    close_cluster(&c);
+    servers_read(&c, 200, STERNA_OK);
+    while (peer_accepted(c.peer, SIZE_MAX) < 1 + 6) servers_read(&c, 10, STERNA_OK);
+    servers_close(&c);
 }
 
 int main(void) {
@@ -758,7 +509,7 @@ int main(void) {
         cmocka_unit_test(test_open_takes_the_contact_point_that_answers),
         cmocka_unit_test(test_open_lists_every_address_that_fails),
         cmocka_unit_test(test_open_names_the_data_centres_there_are),
-        cmocka_unit_test(test_open_without_the_right_password_is_refused_at_once),
+        cmocka_unit_test(test_servers_open_without_the_right_password_is_refused_at_once),
         cmocka_unit_test(test_open_translates_addresses),
         cmocka_unit_test(test_half_joined_nodes_are_passed_over),
         cmocka_unit_test(test_reads_spread_over_replicas),

@@ -1,0 +1,93 @@
+/* Scripted servers (see peer.h) that hold samples, a session with them, and batches of calls.
+ *
+ *     struct servers c = {.script = script};
+ *     servers_open(&c, 3);
+ *     servers_read(&c, 100, STERNA_OK);
+ *     servers_close(&c);
+ *
+ * Sample k has the id sample_id(k) and the bytes sample_blob(k) at every node; the servers know
+ * SELECT and INSERT. Counts are the peer's thread's: to be read when the calls that they are about
+ * have ended. */
+#ifndef TEST_SERVERS_H
+#define TEST_SERVERS_H
+
+#include <pthread.h>
+
+#include "net/session.h"
+#include "sterna/log.h"
+#include "support/check.h"
+#include "support/peer.h"
+
+enum { SERVERS_MAX = 3, CALLS_MAX = 2000, BLOB_BYTES = 5000 };
+#define SELECT "SELECT id, crc, data FROM ks.t WHERE id = ?"
+#define INSERT "INSERT INTO ks.t (id, crc, data) VALUES (?, ?, ?)"
+#define CHECK_OK(call, err)                                                                        \
+    do {                                                                                           \
+        int rc_ = (call);                                                                          \
+        if (rc_ != STERNA_OK) fail_msg("%s: %d (%s)", #call, rc_, (err).message);                  \
+    } while (0)
+
+/* ---- the servers ---- */
+
+struct servers {
+    struct peer *peer;
+    struct stn_session *session;
+    /* the script: how EXECUTE number `n` (from 1, of all nodes) for sample `k` at `node` goes; 1:
+     * it was answered. peer's thread */
+    int (*script)(struct servers *c, struct peer_conn *conn, const struct peer_frame *f, unsigned k,
+                  size_t node);
+    /* Sees each request before anything else; 1: it was answered. Peer's thread. */
+    int (*first)(struct servers *c, struct peer_conn *conn, const struct peer_frame *f);
+    void *own;        /* the script's */
+    unsigned control; /* number of the connection that asked for events last */
+    unsigned n_executes, n_prepares[SERVERS_MAX], asked[SERVERS_MAX], by_consistency[16];
+    unsigned attempts[CALLS_MAX];
+    uint16_t stream; /* kept by a script */
+    unsigned number;
+};
+
+void sample_id(unsigned k, uint8_t id[16]);
+void sample_blob(unsigned k, uint8_t *blob); /* BLOB_BYTES */
+void servers_answer(struct peer_conn *conn, const struct peer_frame *f, unsigned k);
+
+/* The peer alone: with these options (keyspace "ks", two copies of each row); or so many nodes. */
+void servers_start_with(struct servers *c, struct peer_options o);
+void servers_start(struct servers *c, size_t n_nodes);
+/* The session: options that go to the first node; opened with such; and all of it at once. */
+struct stn_session_options servers_options(const struct servers *c, struct stn_host *host);
+void servers_open_with(struct servers *c, const struct stn_session_options *o);
+void servers_open(struct servers *c, size_t n_nodes);
+void servers_close(struct servers *c);
+struct stn_statement *servers_statement(struct servers *c, const char *text);
+
+/* ---- calls ---- */
+
+struct read_call {
+    struct stn_query_call q;
+    struct batch *batch;
+    unsigned k;
+    uint8_t id[16];
+    struct stn_cql_value value;
+    uint8_t *blob;
+    int code, done;
+    char why[256];
+    uint32_t crc;
+};
+
+struct batch { /* of reads, waited for */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t n, n_done;
+    struct read_call calls[CALLS_MAX];
+};
+
+/* Reads (or writes) of the samples 0 .. n - 1. */
+struct batch *batch_submit(struct servers *c, size_t n, int writes);
+void batch_await(struct batch *b);
+/* Awaits all. They have ended, each once, with `code`; those that went well with the right bytes.
+ */
+void batch_check(struct batch *b, int code);
+void batch_free(struct batch *b);
+void servers_read(struct servers *c, size_t n, int code); /* submit, check, free */
+
+#endif
