@@ -27,10 +27,14 @@ static void plan_look(struct stn_session *s, uint64_t at_ns) {
     s->tick_ns = 0;
 }
 
+void stn_control_look_soon(struct stn_session *s) {
+    plan_look(s, stn_session_now(s) + EVENT_PAUSE_NS);
+}
+
 unsigned stn_control_look(struct stn_session *s) {
     s->control.look_again = 1;
     plan_look(s, 0);
-    return s->n_looks + (s->control.looking ? 2 : 1);
+    return s->n_looks_ended + (s->control.looking ? 2 : 1);
 }
 
 /* ---- opening ends ---- */
@@ -43,12 +47,6 @@ static void opened(struct stn_session *s, int rc) {
 }
 
 /* ---- nodes out of rows ---- */
-
-static struct stn_node *node_of(struct stn_session *s, const uint8_t host_id[16]) {
-    for (unsigned i = 0; i < s->n_nodes; i++)
-        if (memcmp(s->nodes[i]->host_id, host_id, 16) == 0) return s->nodes[i];
-    return NULL;
-}
 
 static void translate(const struct stn_session *s, struct stn_address *a) {
     for (size_t i = 0; i < s->n_translations; i++)
@@ -72,14 +70,15 @@ static struct stn_node *add_node(struct stn_session *s, const uint8_t host_id[16
 /* host: the name by which it was reached, for its certificate; NULL: its address. */
 static int take_node(struct stn_session *s, struct stn_peer *p, const struct stn_address *address,
                      const char *host) {
-    struct stn_node *node = node_of(s, p->host_id);
+    struct stn_node *node = stn_route_host(s, p->host_id);
     if (!node && !(node = add_node(s, p->host_id))) return STERNA_ENOMEM;
     if (host && !node->host) {
         node->host = strdup(host);
         node->config.host = node->host;
     }
-    if (node->address.bytes && !stn_address_equals(&node->address, address))
-        stn_node_close(node); /* it has moved */
+    int moved = node->address.bytes && !stn_address_equals(&node->address, address);
+    if (moved) stn_node_close(node);
+    if (moved || node->gone) stn_node_come_up(node, stn_session_now(s));
     node->address = *address;
     stn_address_text(address, node->text);
     node->seen = 1;
@@ -126,7 +125,7 @@ static int take_peers(struct stn_session *s) {
         if (rc == STERNA_EPROTO) tell_half_joined(s, row, why);
         if (rc == STERNA_OK) {
             translate(s, &peer.address);
-            struct stn_node *known = node_of(s, peer.host_id);
+            struct stn_node *known = stn_route_host(s, peer.host_id);
             if (!known || !known->seen) rc = take_node(s, &peer, &peer.address, NULL);
             stn_peer_fini(&peer);
         }
@@ -231,11 +230,13 @@ static void look_end(struct stn_session *s) {
     stn_table_free(&c->look.peers);
     stn_table_free(&c->look.keyspace);
     c->looking = 0;
-    c->refresh_ns = now_ns + (rc == STERNA_OK ? REFRESH_NS : RETRY_NS);
+    /* An event that came meanwhile has planned one already. */
+    c->refresh_ns = STN_MIN(c->refresh_ns, now_ns + (rc == STERNA_OK ? REFRESH_NS : RETRY_NS));
     if (c->look_again) plan_look(s, now_ns);
     if (rc == STERNA_OK || s->n_looks == 0) opened(s, rc);
     pthread_mutex_lock(&s->lock);
     if (rc == STERNA_OK) s->n_looks++;
+    s->n_looks_ended++;
     s->schema_agrees = rc == STERNA_OK && agrees(s);
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
@@ -302,6 +303,8 @@ static void query(struct stn_session *s, struct stn_call *call, const char *text
     uint64_t now_ns = stn_session_now(s);
     if (!conn || w.used > w.cap || stn_conn_send(conn, call, frame, w.used, now_ns) != STERNA_OK)
         call->ops->done(call, STERNA_EUNREACHABLE, NULL, NULL, NULL, "no stream");
+    else
+        stn_conn_flush(conn, now_ns);
 }
 
 static void look(struct stn_session *s) {
@@ -319,7 +322,6 @@ static void look(struct stn_session *s) {
     query(s, &l->local_call, "SELECT * FROM system.local WHERE key = 'local'");
     query(s, &l->peers_call, old_peers ? PEERS_OLD : PEERS_NEW);
     query(s, &l->keyspace_call, text);
-    if (control_conn(s)) stn_conn_flush(control_conn(s), stn_session_now(s));
 }
 
 static void registered(struct stn_call *call, int code, const struct stn_cql_result_head *head,
@@ -405,7 +407,7 @@ static void on_event(void *ctx, const struct stn_cql_event *event) {
             s->nodes[i]->is_down = stn_text_equals(event->change, "DOWN");
         }
     }
-    plan_look(s, now_ns + EVENT_PAUSE_NS);
+    stn_control_look_soon(s);
 }
 
 static void on_stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t opcode) {

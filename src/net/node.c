@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "net/parts.h"
-#include "wire/token.h"
 
 enum { LINKS_READ = 4, LINKS_WRITE = 2, LINKS_MAX = 1024, CONNECTING_MAX = 8 };
 
@@ -89,19 +88,20 @@ static int is_usable(const struct stn_link *link) {
     return link->conn && stn_conn_is_ready(link->conn);
 }
 
-int stn_node_is_ready(const struct stn_node *node, enum stn_lane lane) {
+static int lane_is_ready(const struct stn_node *node, enum stn_lane lane) {
     for (unsigned i = 0; i < node->n_links[lane]; i++)
         if (is_usable(node->links[lane][i])) return 1;
     return 0;
 }
 
-struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, int64_t token) {
-    const struct stn_supported *shards = &node->shards;
-    uint32_t shard = UINT32_MAX;
+int stn_node_is_ready(const struct stn_node *node) {
+    return lane_is_ready(node, STN_LANE_READ) || lane_is_ready(node, STN_LANE_WRITE);
+}
+
+struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, uint32_t shard) {
     struct stn_link *best = NULL, *best_of_shard = NULL;
     uint64_t fewest = UINT64_MAX, fewest_of_shard = UINT64_MAX;
-    if (shards->n_shards > 0 && token != INT64_MIN)
-        shard = stn_token_shard(token, shards->n_shards, shards->ignore_msb);
+    if (!lane_is_ready(node, lane)) lane = lane == STN_LANE_READ ? STN_LANE_WRITE : STN_LANE_READ;
     for (unsigned i = 0; i < node->n_links[lane]; i++) {
         struct stn_link *link = node->links[lane][i];
         struct stn_conn_stats now;
@@ -117,19 +117,54 @@ struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, int64_
 
 /* ---- what a connection tells ---- */
 
-/* A connection for each shard, so that no request has to be handed over within the server. */
+/* Whether some link of the lane goes to that shard, or will when it is connected again. */
+static int is_covered(const struct stn_node *node, enum stn_lane lane, uint32_t shard) {
+    for (unsigned i = 0; i < node->n_links[lane]; i++) {
+        const struct stn_link *link = node->links[lane][i];
+        if (link->shard == shard) return 1;
+        if (is_usable(link) && stn_conn_supported(link->conn)->shard == shard) return 1;
+    }
+    return 0;
+}
+
+/* A link that goes anywhere and is not connected now; or NULL. */
+static struct stn_link *spare_link(const struct stn_node *node, enum stn_lane lane) {
+    for (unsigned i = 0; i < node->n_links[lane]; i++)
+        if (node->links[lane][i]->shard == UINT32_MAX && !node->links[lane][i]->conn)
+            return node->links[lane][i];
+    return NULL;
+}
+
+/* A server that was started anew may have fewer shards. */
+static void forget_shards(const struct stn_node *node, enum stn_lane lane, uint32_t n_shards) {
+    for (unsigned i = 0; i < node->n_links[lane]; i++)
+        if (node->links[lane][i]->shard >= n_shards) node->links[lane][i]->shard = UINT32_MAX;
+}
+
+/* A connection for each shard, so that no request has to be handed over within the server. The
+ * first ones go to any shards; those that are still missing are opened when this is known of all.
+ */
 static void learn_shards(struct stn_link *link, uint64_t now_ns) {
     struct stn_node *node = link->node;
     const struct stn_supported *told = stn_conn_supported(link->conn);
     if (told->n_shards == 0 || told->n_shards > LINKS_MAX) return;
     node->shards = *told;
+    forget_shards(node, link->lane, told->n_shards);
     if (link->shard != UINT32_MAX && link->shard != told->shard) /* something rewrites ports */
         node->shard_port_ns = now_ns + SHARD_PORT_PAUSE_NS;
-    for (unsigned i = 0; i < node->n_links[link->lane]; i++)
-        if (node->links[link->lane][i]->shard == UINT32_MAX && !node->links[link->lane][i]->conn)
-            node->links[link->lane][i]->shard = i % told->n_shards;
-    while (node->n_links[link->lane] < told->n_shards)
-        if (add_link(node, link->lane, node->n_links[link->lane]) < 0) return;
+    for (unsigned i = 0; i < node->n_links[link->lane]; i++) {
+        struct stn_conn *conn = node->links[link->lane][i]->conn;
+        if (conn && !stn_conn_is_ready(conn)) return;
+    }
+    for (uint32_t shard = 0; shard < told->n_shards; shard++) {
+        if (is_covered(node, link->lane, shard)) continue;
+        struct stn_link *spare = spare_link(node, link->lane);
+        if (spare)
+            spare->shard = shard;
+        else if (add_link(node, link->lane, shard) < 0)
+            return;
+    }
+    node->session->tick_ns = 0;
 }
 
 static void on_ready(void *ctx, struct stn_conn *conn) {
@@ -146,13 +181,6 @@ static void on_ready(void *ctx, struct stn_conn *conn) {
     learn_shards(link, stn_session_now(s));
 }
 
-static int has_any(const struct stn_node *node) {
-    int any = 0;
-    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
-        any |= stn_node_is_ready(node, (enum stn_lane)lane);
-    return any;
-}
-
 /* Once for each time that it goes away, and not in bursts when it comes and goes. */
 static void tell_down(struct stn_node *node, const char *why) {
     node->is_down = 1;
@@ -160,6 +188,15 @@ static void tell_down(struct stn_node *node, const char *why) {
     if (!stn_log_every(&node->told, stn_session_now(node->session), TELL_EVERY_NS, NULL)) return;
     node->was_told = 1;
     stn_log(STERNA_LOG_WARNING, "node down: %s", why);
+}
+
+/* Others work: there is a limit to their number, or something between ends some. */
+static void tell_limited(struct stn_node *node, const char *why) {
+    if (node->is_limited || !stn_node_is_ready(node)) return;
+    node->is_limited = 1;
+    stn_log(STERNA_LOG_WARNING,
+            "not all connections that are wanted can be had, those that are there are used: %s",
+            why);
 }
 
 static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_error *err) {
@@ -176,6 +213,8 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
     if (link->was_ready) {
         atomic_fetch_sub(&s->n_connections, 1);
         atomic_fetch_add(&s->lost, 1);
+    } else {
+        tell_limited(node, err->message);
     }
     link->was_ready = 0;
     unsigned doublings = STN_MIN(link->failures, 7U);
@@ -186,7 +225,7 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
     link->retry_ns = now_ns + wait_ns;
     link->failures += !link->renewed;
     s->tick_ns = 0;
-    if (!has_any(node)) {
+    if (!stn_node_is_ready(node)) {
         if (!link->renewed) tell_down(node, err->message);
         stn_statements_unpark(node);
     }
@@ -196,8 +235,13 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
 static void on_tablets(void *ctx, struct stn_call *call, struct stn_cql_value payload) {
     struct stn_query_call *q = stn_query_of(call);
     (void)ctx;
+    uint64_t now_ns = q ? stn_session_now(q->session) : 0;
+    const struct stn_tablet_replica *replicas;
     if (!q || !q->statement) return;
-    stn_tablets_learn(q->statement->tablets, payload, stn_session_now(q->session));
+    if (stn_tablets_learn(q->statement->tablets, payload, now_ns) < 0) return;
+    size_t n = stn_tablets_find(q->statement->tablets, q->token, now_ns, &replicas);
+    for (size_t i = 0; i < n; i++)
+        if (!stn_route_host(q->session, replicas[i].host_id)) stn_control_look_soon(q->session);
 }
 
 static void on_stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t opcode) {

@@ -71,11 +71,12 @@ struct stn_node {
     uint8_t schema_version[16];
     int64_t *tokens;
     size_t n_tokens;
-    int local;    /* in the local data centre */
-    int seen;     /* in the last look at the peers */
-    int gone;     /* not any more: no links are opened */
-    int is_down;  /* as an event said, or as connecting showed */
-    int was_told; /* that it is down, in the log */
+    int local;      /* in the local data centre */
+    int seen;       /* in the last look at the peers */
+    int gone;       /* not any more: no links are opened */
+    int is_down;    /* as an event said, or as connecting showed */
+    int was_told;   /* that it is down, in the log */
+    int is_limited; /* told, too: it closes connections before they are ready */
     struct stn_log_gate told;
     struct stn_link **links[STN_LANE_COUNT];
     unsigned n_links[STN_LANE_COUNT];
@@ -92,9 +93,10 @@ struct stn_node {
 
 /* A node's links of a lane, opened if need be. */
 void stn_node_open_lane(struct stn_node *node, enum stn_lane lane);
-/* A ready link with the fewest outstanding bytes, of the token's shard if there is one; or NULL. */
-struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, int64_t token);
-int stn_node_is_ready(const struct stn_node *node, enum stn_lane lane);
+/* A ready link with the fewest outstanding bytes, of the shard (UINT32_MAX: any) if there is one;
+ * or NULL. A lane that has none uses another's: a server may allow us but one. */
+struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, uint32_t shard);
+int stn_node_is_ready(const struct stn_node *node);
 int stn_node_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
 void stn_node_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns);
 void stn_node_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns);
@@ -144,8 +146,10 @@ uint64_t stn_control_tick(struct stn_session *s, uint64_t now_ns);
 void stn_control_close(struct stn_session *s);
 /* Its connection if it is ready, and where that goes; or NULL. */
 struct stn_conn *stn_control_conn(struct stn_session *s, const struct stn_address **address);
-/* Looks at the system tables anew; n_looks when a look that begins now will have ended. */
+/* Looks at the system tables anew; n_looks_ended when a look that begins now will have ended. */
 unsigned stn_control_look(struct stn_session *s);
+/* In a second, unless one is due before. */
+void stn_control_look_soon(struct stn_session *s);
 
 /* ---- the session ---- */
 
@@ -180,7 +184,7 @@ struct stn_session {
     struct stn_translation *translations;
     size_t n_translations;
     unsigned connections;
-    uint64_t request_timeout_ns, outage_ns;
+    uint64_t request_timeout_ns, outage_ns, schema_timeout_ns;
     pid_t pid;
     pthread_t thread;
     int has_thread;
@@ -196,8 +200,8 @@ struct stn_session {
     struct stn_session_info info;
     struct stn_statement *statements; /* newest first */
     unsigned n_statements;
-    unsigned n_looks;  /* at the system tables, that went well */
-    int schema_agrees; /* in the last one */
+    unsigned n_looks, n_looks_ended; /* at the system tables: that went well; and any */
+    int schema_agrees;               /* in the last one */
 
     /* loop thread */
     struct stn_control control;
@@ -253,6 +257,11 @@ struct stn_query_call *stn_query_of(struct stn_call *call);
 struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint64_t now_ns,
                            int *hopeless);
 void stn_route_token(struct stn_query_call *q); /* sets q->token, if the statement has a key */
+struct stn_node *stn_route_host(const struct stn_session *s,
+                                const uint8_t host_id[16]); /* or NULL */
+/* The node's shard that has the call's row; UINT32_MAX: not known. */
+uint32_t stn_route_shard(const struct stn_node *node, const struct stn_query_call *q,
+                         uint64_t now_ns);
 
 /* ---- statements ---- */
 

@@ -376,7 +376,7 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
     enum stn_readiness ready =
         q->statement ? stn_statement_ready(node, q, now_ns) : STATEMENT_READY;
     if (ready != STATEMENT_READY) return ready == STATEMENT_TAKEN;
-    struct stn_link *link = stn_node_link(node, q->lane, q->has_token ? q->token : INT64_MIN);
+    struct stn_link *link = stn_node_link(node, q->lane, stn_route_shard(node, q, now_ns));
     const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
     q->call = (struct stn_call){.ops = q->ops->row ? &row_ops : &gathered_ops,
                                 .shape = q->shape,
@@ -398,7 +398,7 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
 
 static int lane_has_room(struct stn_session *s, enum stn_lane lane) {
     for (unsigned i = 0; i < s->n_nodes; i++)
-        if (s->nodes[i]->local && stn_node_is_ready(s->nodes[i], lane) &&
+        if (s->nodes[i]->local && stn_node_is_ready(s->nodes[i]) &&
             stn_node_has_room(s->nodes[i], lane, 1))
             return 1;
     return 0;
@@ -493,11 +493,9 @@ static uint64_t wake_later(struct stn_session *s, uint64_t now_ns) {
 static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
     size_t n = s->later.n;
     int reachable = 0;
-    for (int lane = 0; lane < STN_LANE_COUNT; lane++) {
-        n += s->waiting[lane].n;
-        for (unsigned i = 0; i < s->n_nodes && !reachable; i++)
-            reachable = s->nodes[i]->local && stn_node_is_ready(s->nodes[i], (enum stn_lane)lane);
-    }
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++) n += s->waiting[lane].n;
+    for (unsigned i = 0; i < s->n_nodes && !reachable; i++)
+        reachable = s->nodes[i]->local && stn_node_is_ready(s->nodes[i]);
     if (n == 0 || (reachable && s->later.n == 0) || (reachable && s->sent.n > 0)) {
         s->outage_since_ns = 0;
         return UINT64_MAX;

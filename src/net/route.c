@@ -47,7 +47,7 @@ static void add(struct choice *c, struct stn_node *node) {
     if (c->n < STN_REPLICAS_MAX) c->nodes[c->n++] = node;
 }
 
-static struct stn_node *node_of_host(const struct stn_session *s, const uint8_t host_id[16]) {
+struct stn_node *stn_route_host(const struct stn_session *s, const uint8_t host_id[16]) {
     for (unsigned i = 0; i < s->n_nodes; i++)
         if (memcmp(s->nodes[i]->host_id, host_id, 16) == 0) return s->nodes[i];
     return NULL;
@@ -60,7 +60,7 @@ static void find_replicas(struct stn_session *s, const struct stn_query_call *q,
     const uint16_t *numbers;
     size_t n = stn_tablets_find(q->statement->tablets, q->token, now_ns, &tablet);
     for (size_t i = 0; i < n; i++) {
-        struct stn_node *node = node_of_host(s, tablet[i].host_id);
+        struct stn_node *node = stn_route_host(s, tablet[i].host_id);
         if (node && node->local) add(out, node);
     }
     if (n > 0 || !s->ring) return;
@@ -73,12 +73,24 @@ static double load(const struct stn_node *node, enum stn_lane lane) {
     return (double)(node->window[lane].outstanding_bytes + 1) * (node->delay_ns + 1e5);
 }
 
+uint32_t stn_route_shard(const struct stn_node *node, const struct stn_query_call *q,
+                         uint64_t now_ns) {
+    const struct stn_tablet_replica *tablet;
+    if (!q->has_token || node->shards.n_shards == 0) return UINT32_MAX;
+    size_t n = stn_tablets_find(q->statement->tablets, q->token, now_ns, &tablet);
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(tablet[i].host_id, node->host_id, 16) == 0) return tablet[i].shard;
+    return stn_token_shard(q->token, node->shards.n_shards, node->shards.ignore_msb);
+}
+
 /* The less loaded of two random candidates ("power of two choices", Mitzenmacher 2001). */
 static struct stn_node *less_loaded(struct stn_session *s, const struct choice *c,
                                     enum stn_lane lane) {
-    if (c->n == 0) return NULL;
-    struct stn_node *a = c->nodes[stn_session_random(s, (uint32_t)c->n)];
-    struct stn_node *b = c->nodes[stn_session_random(s, (uint32_t)c->n)];
+    uint32_t n = (uint32_t)c->n;
+    if (n == 0) return NULL;
+    uint32_t i = stn_session_random(s, n);
+    struct stn_node *a = c->nodes[i];
+    struct stn_node *b = n > 1 ? c->nodes[(i + 1 + stn_session_random(s, n - 1)) % n] : a;
     return load(b, lane) < load(a, lane) ? b : a;
 }
 
@@ -93,7 +105,7 @@ static void narrow(const struct stn_query_call *q, const struct choice *all, str
     *connected = *untried = out->n = 0;
     for (size_t i = 0; i < all->n; i++) {
         struct stn_node *node = all->nodes[i];
-        if (!stn_node_is_ready(node, q->lane)) continue;
+        if (!stn_node_is_ready(node)) continue;
         ++*connected;
         if (was_tried(q, node)) continue;
         ++*untried;
@@ -108,7 +120,7 @@ static struct stn_node *any_node(struct stn_session *s, const struct stn_query_c
     struct stn_node *again = NULL;
     for (unsigned i = 0; i < s->n_nodes; i++) {
         struct stn_node *node = s->nodes[(first + i) % s->n_nodes];
-        if (!node->local || !stn_node_is_ready(node, q->lane)) continue;
+        if (!node->local || !stn_node_is_ready(node)) continue;
         *hopeless = 0;
         if (!stn_node_has_room(node, q->lane, q->weight_bytes)) continue;
         if (!was_tried(q, node)) return node;
@@ -139,7 +151,7 @@ struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint
     struct stn_node *only = node_of_text(s, q);
     if (only) { /* waited for, too, while it connects */
         if (hopeless) *hopeless = 0;
-        int now = stn_node_is_ready(only, q->lane) && stn_node_has_room(only, q->lane, 0);
+        int now = stn_node_is_ready(only) && stn_node_has_room(only, q->lane, 0);
         return now ? only : NULL;
     }
     if (q->has_token) {

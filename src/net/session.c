@@ -16,7 +16,7 @@
 #define IDLE_NS (5 * STN_NS_PER_S)
 #define PROGRESS_NS (5 * STN_NS_PER_S)
 #define ORPHANS_MAX 64
-#define SCHEMA_WAIT_NS (30 * STN_NS_PER_S)
+#define SCHEMA_TIMEOUT_MS 30000
 #define SCHEMA_PAUSE_NS (200 * STN_NS_PER_MS)
 
 uint64_t stn_session_now(const struct stn_session *s) { return stn_now(s->clock); }
@@ -263,7 +263,7 @@ void stn_rows_free(struct stn_rows *rows) {
 
 struct looking {
     struct stn_command command;
-    unsigned until; /* n_looks */
+    unsigned until; /* n_looks_ended */
 };
 
 static void begin_look(struct stn_session *s, struct stn_command *c) {
@@ -282,7 +282,7 @@ static int look_agrees(struct stn_session *s, uint64_t end_ns) {
     int rc = 0;
     command(s, &l.command);
     pthread_mutex_lock(&s->lock);
-    while ((int)(s->n_looks - l.until) < 0 && rc == 0)
+    while ((int)(s->n_looks_ended - l.until) < 0 && rc == 0)
         rc = pthread_cond_timedwait(&s->changed, &s->lock, &end);
     int agrees = rc == 0 && s->schema_agrees;
     pthread_mutex_unlock(&s->lock);
@@ -291,13 +291,14 @@ static int look_agrees(struct stn_session *s, uint64_t end_ns) {
 
 int stn_session_await_schema(struct stn_session *s, struct sterna_error *err) {
     struct stn_clock *clock = stn_clock_monotonic();
-    uint64_t end_ns = stn_now(clock) + SCHEMA_WAIT_NS;
+    uint64_t end_ns = stn_now(clock) + s->schema_timeout_ns;
     while (!look_agrees(s, end_ns)) {
         if (stn_now(clock) >= end_ns)
-            return stn_fail(err, STERNA_ETIMEOUT,
-                            "the nodes do not agree on the schema after %d s: is one of them down? "
-                            "See 'nodetool describecluster'",
-                            (int)(SCHEMA_WAIT_NS / STN_NS_PER_S));
+            return stn_fail(
+                err, STERNA_ETIMEOUT,
+                "the nodes do not agree on the schema after %.1f s: is one of them down? "
+                "See 'nodetool describecluster'",
+                (double)s->schema_timeout_ns / 1e9);
         struct timespec pause = time_of(SCHEMA_PAUSE_NS);
         clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
     }
@@ -387,6 +388,7 @@ static int take_options(struct stn_session *s, const struct stn_session_options 
     s->connections = o->connections;
     s->request_timeout_ns = ns_of(o->request_timeout_ms, REQUEST_TIMEOUT_MS);
     s->outage_ns = ns_of(o->outage_timeout_ms, OUTAGE_TIMEOUT_MS);
+    s->schema_timeout_ns = ns_of(o->schema_timeout_ms, SCHEMA_TIMEOUT_MS);
     s->translations = stn_array(o->n_translations, sizeof *s->translations);
     if (!s->translations || copy_text(&s->user, o->user) < 0 ||
         copy_text(&s->keyspace, o->keyspace) < 0 || copy_text(&s->wanted_dc, o->dc) < 0)

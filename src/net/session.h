@@ -39,6 +39,7 @@ struct stn_session_options {      /* strings are copied */
     const char *dc;                    /* local data centre; NULL: the contact node's */
     unsigned connections;              /* a node and lane; 0: chosen */
     unsigned connect_timeout_ms, outage_timeout_ms, request_timeout_ms; /* 0: 10 s, 480 s, 10 s */
+    unsigned schema_timeout_ms; /* 0: 30 s, see stn_session_await_schema() */
     const struct stn_translation *translations;
     size_t n_translations;
     struct stn_clock *clock; /* NULL: monotonic */
@@ -168,7 +169,7 @@ void stn_rows_free(struct stn_rows *rows); /* safe twice */
 int stn_rows_copy(struct stn_rows *out, const struct stn_cql_result_head *head,
                   struct stn_cursor values);
 
-/* After DDL: until all nodes that are up have one schema version; ETIMEOUT after 30 s. Afterwards
+/* After DDL: until all nodes that are up have one schema version, or ETIMEOUT. Afterwards
  * the keyspace's replication is read anew. */
 int stn_session_await_schema(struct stn_session *session, struct sterna_error *err);
 

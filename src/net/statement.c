@@ -163,7 +163,7 @@ static const struct stn_call_ops asking_ops = {.done = asking_done};
 /* 0: could not be asked now. */
 static int ask(struct stn_node *node, struct stn_statement *t, struct stn_prepared *p,
                enum stn_lane lane, uint64_t now_ns) {
-    struct stn_link *link = stn_node_link(node, lane, INT64_MIN);
+    struct stn_link *link = stn_node_link(node, lane, UINT32_MAX);
     struct asking *a = link ? calloc(1, sizeof *a) : NULL;
     if (!a) return 0;
     *a = (struct asking){.call = {.ops = &asking_ops}, .node = node, .statement = t};
@@ -283,11 +283,10 @@ static struct stn_conn *conn_for_prime(struct stn_session *s, struct stn_node **
     for (unsigned i = 0; control && i < s->n_nodes; i++)
         if (stn_address_equals(&s->nodes[i]->address, address)) *node = s->nodes[i];
     if (control) return control;
-    for (unsigned i = 0; i < s->n_nodes; i++)
-        for (int lane = 0; lane < STN_LANE_COUNT; lane++) {
-            struct stn_link *link = stn_node_link(s->nodes[i], (enum stn_lane)lane, INT64_MIN);
-            if (link) return *node = s->nodes[i], link->conn;
-        }
+    for (unsigned i = 0; i < s->n_nodes; i++) {
+        struct stn_link *link = stn_node_link(s->nodes[i], STN_LANE_READ, UINT32_MAX);
+        if (link) return *node = s->nodes[i], link->conn;
+    }
     return NULL;
 }
 
