@@ -122,6 +122,7 @@ static void test_reads_spread_over_replicas(void **state) {
         assert_in_range(c.asked[i] - before[i], 60, 400);
         assert_int_equal(c.n_prepares[i], 1); /* single flight, whatever waits for it */
     }
+    assert_int_equal(c.n_strange, 0);
     servers_close(&c);
 }
 

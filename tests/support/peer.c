@@ -84,28 +84,32 @@ static int listen_all(struct peer *p) {
     return 1;
 }
 
-static void set_defaults(struct peer *p) {
+static void set_default(struct peer *p, size_t i) {
     static const uint8_t schema[16] = "the same at all";
     static const uint8_t none[16];
+    struct peer_node *n = &p->nodes[i];
+    if (!n->ip) n->ip = p->texts[i][0];
+    if (!n->told_ip) n->told_ip = n->ip;
+    if (!n->dc) n->dc = "dc1";
+    if (!n->rack) n->rack = "rack1";
+    if (!n->tokens) n->tokens = p->texts[i][1];
+    if (memcmp(n->host_id, none, 16) == 0) {
+        memset(n->host_id, (int)i + 1, 15);
+        n->host_id[15] = 1;
+    }
+    if (memcmp(n->schema_version, none, 16) == 0) memcpy(n->schema_version, schema, 16);
+}
+
+static void set_defaults(struct peer *p) {
     if (!p->options.n_nodes) p->options.n_nodes = 1;
     if (p->options.n_nodes > PEER_NODES_MAX) peer_die("too many nodes");
     for (size_t i = 0; i < p->options.n_nodes; i++) {
-        struct peer_node *n = &p->nodes[i];
-        if (p->options.nodes) *n = p->options.nodes[i];
+        if (p->options.nodes) p->nodes[i] = p->options.nodes[i];
         snprintf(p->texts[i][0], sizeof p->texts[i][0], "127.0.0.%u", (unsigned)i + 1);
         snprintf(
             p->texts[i][1], sizeof p->texts[i][1], "%lld",
             (long long)(int64_t)((UINT64_C(1) << 63) + 1 + UINT64_MAX / p->options.n_nodes * i));
-        if (!n->ip) n->ip = p->texts[i][0];
-        if (!n->told_ip) n->told_ip = n->ip;
-        if (!n->dc) n->dc = "dc1";
-        if (!n->rack) n->rack = "rack1";
-        if (!n->tokens) n->tokens = p->texts[i][1];
-        if (memcmp(n->host_id, none, 16) == 0) {
-            memset(n->host_id, (int)i + 1, 15);
-            n->host_id[15] = 1;
-        }
-        if (memcmp(n->schema_version, none, 16) == 0) memcpy(n->schema_version, schema, 16);
+        set_default(p, i);
     }
 }
 
@@ -419,6 +423,7 @@ void peer_run(struct peer *p, void (*run)(void *arg), void *arg) {
 struct node_change {
     struct peer *peer;
     size_t node;
+    const struct peer_node *is;
 };
 
 static void stop_node(void *arg) {
@@ -437,11 +442,27 @@ static void start_node(void *arg) {
 }
 
 void peer_stop_node(struct peer *p, size_t node) {
-    peer_run(p, stop_node, &(struct node_change){p, node});
+    peer_run(p, stop_node, &(struct node_change){p, node, NULL});
 }
 
 void peer_start_node(struct peer *p, size_t node) {
-    peer_run(p, start_node, &(struct node_change){p, node});
+    peer_run(p, start_node, &(struct node_change){p, node, NULL});
+}
+
+static void set_node(void *arg) {
+    struct node_change *c = arg;
+    const char *ip = c->peer->nodes[c->node].ip;
+    c->peer->nodes[c->node] = *c->is;
+    c->peer->nodes[c->node].ip = ip;
+    set_default(c->peer, c->node);
+}
+
+void peer_set_node(struct peer *p, size_t node, const struct peer_node *is) {
+    struct node_change change = {p, node, is};
+    if (pthread_equal(pthread_self(), p->thread))
+        set_node(&change);
+    else
+        peer_run(p, set_node, &change);
 }
 
 unsigned peer_accepted(struct peer *p, size_t node) {
@@ -470,6 +491,13 @@ unsigned peer_requests(struct peer *p, uint8_t opcode) {
 
 unsigned peer_number(const struct peer_conn *c) { return c->number; }
 size_t peer_node(const struct peer_conn *c) { return c->node; }
+
+uint16_t peer_client_port(const struct peer_conn *c) {
+    struct sockaddr_in at;
+    socklen_t bytes = sizeof at;
+    if (getpeername(c->fd, (struct sockaddr *)&at, &bytes) < 0) return 0; /* it is gone */
+    return ntohs(at.sin_port);
+}
 
 struct peer_conn *peer_find(struct peer *p, unsigned number) {
     for (struct peer_conn *c = p->conns; c; c = c->next)

@@ -43,6 +43,7 @@ struct peer_node {         /* NULL and 0 get defaults */
     uint8_t host_id[16];   /* default: fifteen times its number + 1, then 1 */
     uint8_t schema_version[16]; /* default: the same at all */
     int no_rpc_address;         /* null in the system tables: as a node that is half joined */
+    int hidden;                 /* listens, but other nodes do not know of it */
 };
 
 struct peer_keyspace {
@@ -98,6 +99,8 @@ void peer_run(struct peer *peer, void (*run)(void *arg), void *arg);
 /* Its port is closed and its connections are reset; or it listens again. */
 void peer_stop_node(struct peer *peer, size_t node);
 void peer_start_node(struct peer *peer, size_t node);
+/* What the system tables say of it from now on; where it listens stays. Hooks may, too. */
+void peer_set_node(struct peer *peer, size_t node, const struct peer_node *is);
 /* Connections that were ever accepted, by one node or (SIZE_MAX) by all. Any thread. */
 unsigned peer_accepted(struct peer *peer, size_t node);
 /* Waits until the peer has read so many requests of that opcode in all. Any thread. */
@@ -109,6 +112,7 @@ unsigned peer_requests(struct peer *peer, uint8_t opcode); /* any thread */
 unsigned peer_number(const struct peer_conn *conn); /* 1, 2 ... in the order of accept */
 struct peer_conn *peer_find(struct peer *peer, unsigned number); /* NULL: it is closed */
 size_t peer_node(const struct peer_conn *conn);
+uint16_t peer_client_port(const struct peer_conn *conn);                 /* that it came from */
 const char *peer_startup(const struct peer_conn *conn, const char *key); /* of STARTUP, or NULL */
 
 void peer_send(struct peer_conn *conn, const void *data, size_t bytes); /* raw */
@@ -116,6 +120,9 @@ void peer_send_frame(struct peer_conn *conn, uint8_t flags, int16_t stream, uint
                      const void *body, size_t bytes);
 void peer_send_ready(struct peer_conn *conn, int16_t stream);
 void peer_send_supported(struct peer_conn *conn, int16_t stream);
+/* With these pairs instead of the options'. */
+void peer_send_supported_as(struct peer_conn *conn, int16_t stream, const struct peer_pair *pairs,
+                            size_t n);
 void peer_send_authenticate(struct peer_conn *conn, int16_t stream, const char *class);
 void peer_send_challenge(struct peer_conn *conn, int16_t stream, const char *token);
 void peer_send_auth_success(struct peer_conn *conn, int16_t stream);
@@ -146,6 +153,9 @@ void peer_send_blob(struct peer_conn *conn, const struct peer_frame *f, const ui
 void peer_send_prepared(struct peer_conn *conn, int16_t stream, const char id[16],
                         const struct peer_column *params, size_t n_params, size_t n_key,
                         const struct peer_column *columns, size_t n_columns);
+
+/* The next frame carries this custom payload before its body (flag 0x04). */
+void peer_payload(struct peer_conn *conn, const char *key, const void *data, size_t bytes);
 
 /* How what is sent leaves, from now on. */
 void peer_pieces(struct peer_conn *conn, size_t bytes); /* at most so many a send(); 0: no limit */

@@ -52,12 +52,23 @@ void peer_send_frame(struct peer_conn *c, uint8_t flags, int16_t stream, uint8_t
     uint8_t head[STN_CQL_HEADER_BYTES];
     struct stn_writer w = {.to = head, .cap = sizeof head};
     stn_put_u8(&w, 0x80 | STN_CQL_VERSION);
-    stn_put_u8(&w, flags);
+    stn_put_u8(&w, c->payload_bytes ? flags | STN_CQL_PAYLOAD : flags);
     stn_put_be16(&w, (uint16_t)stream);
     stn_put_u8(&w, opcode);
-    stn_put_be32(&w, (uint32_t)bytes);
+    stn_put_be32(&w, (uint32_t)(c->payload_bytes + bytes));
     peer_send(c, head, sizeof head);
+    peer_send(c, c->payload, c->payload_bytes);
+    c->payload_bytes = 0;
     peer_send(c, body, bytes);
+}
+
+void peer_payload(struct peer_conn *c, const char *key, const void *data, size_t bytes) {
+    struct stn_writer w = {.to = c->payload, .cap = sizeof c->payload};
+    stn_put_be16(&w, 1);
+    stn_put_string(&w, key);
+    stn_put_value(&w, stn_value_of(data, bytes));
+    if (w.used > w.cap) peer_die("too much payload");
+    c->payload_bytes = w.used;
 }
 
 /* A body of unknown length: written twice, measured first. */
@@ -90,21 +101,26 @@ static void put_list(struct stn_writer *w, const char *key, const char *const *v
     for (size_t i = 0; i < n; i++) stn_put_string(w, values[i]);
 }
 
-static void put_supported(struct stn_writer *w, const struct peer_options *o) {
+static void put_supported(struct stn_writer *w, const struct peer_pair *pairs, size_t n) {
     static const char *const versions[] = {"3/v3", "4/v4", "5/v5", "6/v6-beta"};
     static const char *const cql[] = {"3.4.6"}, *const compression[] = {"snappy", "lz4"};
-    stn_put_be16(w, (uint16_t)(3 + o->n_supported));
+    stn_put_be16(w, (uint16_t)(3 + n));
     put_list(w, "PROTOCOL_VERSIONS", versions, STN_COUNT(versions));
     put_list(w, "CQL_VERSION", cql, STN_COUNT(cql));
     put_list(w, "COMPRESSION", compression, STN_COUNT(compression));
-    for (size_t i = 0; i < o->n_supported; i++)
-        put_list(w, o->supported[i].key, &o->supported[i].value, 1);
+    for (size_t i = 0; i < n; i++) put_list(w, pairs[i].key, &pairs[i].value, 1);
+}
+
+void peer_send_supported_as(struct peer_conn *c, int16_t stream, const struct peer_pair *pairs,
+                            size_t n) {
+    struct body b;
+    BODY(&b, put_supported(&b.w, pairs, n));
+    send_body(c, stream, STN_CQL_SUPPORTED, &b);
 }
 
 void peer_send_supported(struct peer_conn *c, int16_t stream) {
-    struct body b;
-    BODY(&b, put_supported(&b.w, peer_options_of(c->peer)));
-    send_body(c, stream, STN_CQL_SUPPORTED, &b);
+    const struct peer_options *o = peer_options_of(c->peer);
+    peer_send_supported_as(c, stream, o->supported, o->n_supported);
 }
 
 void peer_send_authenticate(struct peer_conn *c, int16_t stream, const char *class) {

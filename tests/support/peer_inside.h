@@ -22,6 +22,8 @@ struct peer_conn {
     size_t piece; /* 0: no limit */
     enum { CUT_NONE, CUT_RESET, CUT_FINISH } cut;
     size_t cut_after;
+    uint8_t payload[512]; /* of the next frame: a [bytes map] */
+    size_t payload_bytes;
     char *startup; /* "key\0value\0key\0value\0" of STARTUP */
     size_t startup_bytes;
 };

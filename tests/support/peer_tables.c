@@ -180,7 +180,8 @@ static void send_table(struct peer_conn *c, const struct peer_frame *f, const st
     if (s->table == LOCAL)
         rows[n++] = (struct row_of){c->peer, peer_node_at(c->peer, c->node), NULL};
     for (size_t i = 0; s->table == PEERS && i < peer_n_nodes(c->peer); i++)
-        if (i != c->node) rows[n++] = (struct row_of){c->peer, peer_node_at(c->peer, i), NULL};
+        if (i != c->node && !peer_node_at(c->peer, i)->hidden)
+            rows[n++] = (struct row_of){c->peer, peer_node_at(c->peer, i), NULL};
     for (size_t i = 0; s->table == KEYSPACES && i < o->n_keyspaces && n < STN_COUNT(rows); i++)
         if (!name[0] || strcmp(name, o->keyspaces[i].name) == 0)
             rows[n++] = (struct row_of){c->peer, NULL, &o->keyspaces[i]};

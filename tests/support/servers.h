@@ -12,6 +12,7 @@
 #define TEST_SERVERS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "net/session.h"
 #include "sterna/log.h"
@@ -40,10 +41,15 @@ struct servers {
     int (*first)(struct servers *c, struct peer_conn *conn, const struct peer_frame *f);
     void *own;        /* the script's */
     unsigned control; /* number of the connection that asked for events last */
+    struct stn_clock clock;
+    atomic_uint_least64_t now_ns; /* the clock's; only servers_later() moves it */
+    unsigned n_looks;             /* at the other nodes, in the system tables */
+    unsigned n_strange;           /* EXECUTEs of statements that another node prepared */
     unsigned n_executes, n_prepares[SERVERS_MAX], asked[SERVERS_MAX], by_consistency[16];
     unsigned attempts[CALLS_MAX];
     uint16_t stream; /* kept by a script */
     unsigned number;
+    int extra;
 };
 
 void sample_id(unsigned k, uint8_t id[16]);
@@ -55,9 +61,13 @@ void servers_start_with(struct servers *c, struct peer_options o);
 void servers_start(struct servers *c, size_t n_nodes);
 /* The session: options that go to the first node; opened with such; and all of it at once. */
 struct stn_session_options servers_options(const struct servers *c, struct stn_host *host);
+/* The session's time stands still, but for servers_later(). Before it is opened. */
+void servers_freeze(struct servers *c, struct stn_session_options *o);
+void servers_later(struct servers *c, uint64_t ns);
 void servers_open_with(struct servers *c, const struct stn_session_options *o);
 void servers_open(struct servers *c, size_t n_nodes);
 void servers_close(struct servers *c);
+void servers_event(struct servers *c, const char *change, size_t node);
 struct stn_statement *servers_statement(struct servers *c, const char *text);
 
 /* ---- calls ---- */
