@@ -205,6 +205,7 @@ struct batch *batch_submit(struct servers *c, size_t n, int writes) {
                                        .is_write = writes,
                                        .consistency = STN_CQL_LOCAL_ONE,
                                        .shape = {2, 1},
+                                       .timestamp_us = writes ? WRITE_TIME_US + k : 0,
                                        .weight_bytes = BLOB_BYTES,
                                        .group = b};
         list[k] = &r->q;

@@ -91,7 +91,8 @@ struct batch { /* of reads, waited for */
     struct read_call calls[CALLS_MAX];
 };
 
-/* Reads (or writes) of the samples 0 .. n - 1. */
+/* Reads (or writes, as of WRITE_TIME_US + k) of the samples 0 .. n - 1. */
+#define WRITE_TIME_US 1700000000000000
 struct batch *batch_submit(struct servers *c, size_t n, int writes);
 void batch_await(struct batch *b);
 /* Awaits all. They have ended, each once, with `code`; those that went well with the right bytes.

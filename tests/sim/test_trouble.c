@@ -1,0 +1,405 @@
+/* What goes wrong with servers and on the way to them, and what the user may see of it: nothing, a
+ * line in the log, or one clear error for what could not be had. */
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/check.h"
+#include "support/servers.h"
+
+enum { LINES_MAX = 64 };
+
+static struct {
+    pthread_mutex_t lock;
+    unsigned n;
+    char lines[LINES_MAX][256]; /* warnings and errors */
+} logged = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void keep_line(void *ctx, int level, const char *line) {
+    (void)ctx;
+    if (level > STERNA_LOG_WARNING) return;
+    pthread_mutex_lock(&logged.lock);
+    if (logged.n < LINES_MAX) snprintf(logged.lines[logged.n++], 256, "%s", line);
+    pthread_mutex_unlock(&logged.lock);
+}
+
+static unsigned n_lines(const char *with) {
+    unsigned n = 0;
+    pthread_mutex_lock(&logged.lock);
+    for (unsigned i = 0; i < logged.n; i++) n += strstr(logged.lines[i], with) != NULL;
+    pthread_mutex_unlock(&logged.lock);
+    return n;
+}
+
+/* A test that waits for what never comes ends the program. */
+static int watch(void **state) {
+    (void)state;
+    logged.n = 0;
+    sterna_set_log(keep_line, NULL);
+    alarm(240);
+    return 0;
+}
+
+static int unwatch(void **state) {
+    (void)state;
+    sterna_set_log(NULL, NULL);
+    return 0;
+}
+
+static void open_frozen(struct servers *c, size_t n_nodes, unsigned outage_ms) {
+    struct stn_host host;
+    servers_start(c, n_nodes);
+    struct stn_session_options o = servers_options(c, &host);
+    o.outage_timeout_ms = outage_ms;
+    servers_freeze(c, &o);
+    servers_open_with(c, &o);
+}
+
+static struct stn_session_stats stats_of(struct servers *c) {
+    struct stn_session_stats stats;
+    stn_session_stats(c->session, &stats);
+    return stats;
+}
+
+static unsigned done_of(struct batch *b) {
+    pthread_mutex_lock(&b->lock);
+    unsigned n = (unsigned)b->n_done;
+    pthread_mutex_unlock(&b->lock);
+    return n;
+}
+
+/* ---- connections ---- */
+
+/* Two at a time, as native_transport_max_concurrent_connections_per_ip: 2 has it. */
+static void close_the_third(void *ctx, struct peer_conn *conn) {
+    struct servers *c = ctx;
+    unsigned n = 0;
+    for (unsigned number = 1; number < peer_number(conn); number++)
+        n += peer_find(c->peer, number) != NULL;
+    if (n >= 2) peer_reset_after(conn, 0);
+}
+
+static void test_a_limit_of_two_connections_is_enough(void **state) {
+    static const struct peer_node node;
+    struct servers c = {0};
+    struct stn_host host;
+    (void)state;
+    servers_start_with(
+        &c, (struct peer_options){.nodes = &node, .n_nodes = 1, .accepted = close_the_third});
+    struct stn_session_options o = servers_options(&c, &host);
+    servers_freeze(&c, &o);
+    servers_open_with(&c, &o);
+    servers_read(&c, 300, STERNA_OK);
+    struct batch *writes = batch_submit(&c, 300, 1); /* these have no connection of their own */
+    batch_check(writes, STERNA_OK);
+    batch_free(writes);
+    for (unsigned i = 0; i < 300; i++) { /* a minute */
+        servers_later(&c, STN_NS_PER_S / 5);
+        servers_read(&c, 5, STERNA_OK);
+    }
+    /* Five are missing: after 0.25 s, 0.5 s ... 30 s each is tried again, a bit sooner by chance.
+     */
+    assert_in_range(peer_accepted(c.peer, 0), 7, 2 + 5 * 10);
+    assert_int_equal(stats_of(&c).connections, 1); /* and the one for control */
+    assert_int_equal(n_lines("not all connections"), 1);
+    assert_int_equal(n_lines("node down"), 0);
+    servers_close(&c);
+}
+
+static void finish_all_but_one(void *arg) {
+    struct servers *c = arg;
+    unsigned last = peer_accepted(c->peer, SIZE_MAX), n = 0;
+    for (unsigned number = last; number >= 1; number--) {
+        struct peer_conn *conn = peer_find(c->peer, number);
+        if (conn && number != c->control && n++ > 0) peer_finish_after(conn, 0);
+    }
+}
+
+static void test_idle_connections_that_are_closed_come_back_silently(void **state) {
+    struct servers c = {0};
+    (void)state;
+    open_frozen(&c, 1, 60000);
+    while (stats_of(&c).connections < 4) servers_read(&c, 10, STERNA_OK);
+    for (unsigned i = 1; i <= 3; i++) {
+        peer_run(c.peer, finish_all_but_one, &c);
+        while (stats_of(&c).lost_connections < 3 * i) sched_yield();
+        servers_read(&c, 100, STERNA_OK);
+        servers_later(&c, STN_NS_PER_S / 2);
+        while (stats_of(&c).connections < 4) servers_read(&c, 10, STERNA_OK);
+    }
+    assert_int_equal(logged.n, 0);
+    servers_close(&c);
+}
+
+static int finish_in_the_middle(struct servers *c, struct peer_conn *conn,
+                                const struct peer_frame *f, unsigned k, size_t node) {
+    (void)node;
+    if (k % 100 != 7 || c->attempts[k] > 1) return 0;
+    peer_finish_after(conn, 3); /* of the frame's header */
+    if (k % 200 == 7) peer_finish_after(conn, BLOB_BYTES / 2);
+    servers_answer(conn, f, k);
+    return 1;
+}
+
+static void test_an_end_in_mid_frame_is_read_again(void **state) {
+    struct servers c = {.script = finish_in_the_middle};
+    (void)state;
+    servers_open(&c, 2);
+    servers_read(&c, 800, STERNA_OK);
+    assert_true(stats_of(&c).lost_connections >= 1);
+    assert_true(stats_of(&c).retries >= 1);
+    servers_close(&c);
+}
+
+/* ---- silence, slowness ---- */
+
+/* The first five connections never answer what is asked of them, but live. */
+static int silent_connections(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
+                              unsigned k, size_t node) {
+    (void)c, (void)f, (void)k, (void)node;
+    return peer_number(conn) <= 5;
+}
+
+static void test_connections_that_never_answer_are_replaced(void **state) {
+    enum { N = 600 };
+    struct servers c = {.script = silent_connections};
+    struct stn_host host;
+    (void)state;
+    servers_start(&c, 1);
+    struct stn_session_options o = servers_options(&c, &host);
+    o.request_timeout_ms = 400; /* many are given up before the connection is: 64, for 5 s */
+    servers_open_with(&c, &o);
+    servers_read(&c, N, STERNA_OK);
+    struct stn_session_stats stats = stats_of(&c);
+    assert_true(stats.lost_connections >= 4);
+    /* Nobody was asked without measure: what is out is bounded by the window of a node. */
+    assert_in_range(stats.tries, 2 * N, 60 * N);
+    assert_int_equal(stats.in_flight, 0);
+    assert_int_equal(stats.in_flight_bytes, 0);
+    servers_close(&c);
+}
+
+enum { SLOW = 1, HELD_MAX = 100 };
+
+struct held { /* requests to the slow node, the peer's thread's */
+    unsigned n;
+    struct {
+        unsigned conn, k;
+        int16_t stream;
+        struct peer_frame f;
+    } all[HELD_MAX];
+};
+
+static int hold_at_slow(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
+                        unsigned k, size_t node) {
+    struct held *h = c->own;
+    if (node != SLOW || !c->extra) return 0;
+    assert_true(h->n < HELD_MAX);
+    h->all[h->n].conn = peer_number(conn);
+    h->all[h->n].k = k;
+    h->all[h->n++].f = (struct peer_frame){.stream = f->stream, .skip_metadata = f->skip_metadata};
+    return 1;
+}
+
+static void count_held(void *arg) {
+    struct servers *c = arg;
+    c->number = ((struct held *)c->own)->n;
+}
+
+static void release_held(void *arg) {
+    struct servers *c = arg;
+    struct held *h = c->own;
+    for (unsigned i = 0; i < h->n; i++) {
+        struct peer_conn *conn = peer_find(c->peer, h->all[i].conn);
+        assert_non_null(conn);
+        servers_answer(conn, &h->all[i].f, h->all[i].k);
+    }
+    h->n = 0;
+}
+
+/* A batch; node SLOW answers 20 ms after the others. */
+static void read_slowly(struct servers *c, size_t n) {
+    struct batch *b = batch_submit(c, n, 0);
+    for (;;) {
+        peer_run(c->peer, count_held, c);
+        if (done_of(b) + c->number < n) {
+            sched_yield();
+            continue;
+        }
+        servers_later(c, 20 * STN_NS_PER_MS);
+        peer_run(c->peer, release_held, c);
+        break;
+    }
+    batch_check(b, STERNA_OK);
+    batch_free(b);
+}
+
+static void test_a_slow_node_gets_less_to_do(void **state) {
+    enum { N = 60, ROUNDS = 10 };
+    struct held held = {0};
+    struct servers c = {.script = hold_at_slow, .own = &held};
+    (void)state;
+    open_frozen(&c, 3, 60000);
+    while (!c.asked[0] || !c.asked[1] || !c.asked[2]) servers_read(&c, 50, STERNA_OK);
+    unsigned before = c.asked[SLOW];
+    for (unsigned i = 0; i < ROUNDS; i++) servers_read(&c, N, STERNA_OK);
+    unsigned share = c.asked[SLOW] - before; /* about a third, as long as it is as fast as others */
+    assert_in_range(share, ROUNDS * N / 6, ROUNDS * N / 2);
+    c.extra = 1;
+    for (unsigned i = 0; i < 3; i++) read_slowly(&c, N);
+    before = c.asked[SLOW];
+    for (unsigned i = 0; i < ROUNDS; i++) read_slowly(&c, N);
+    assert_in_range(c.asked[SLOW] - before, 0, share / 5);
+    c.extra = 0; /* and when it is as fast again, its share comes back */
+    for (unsigned i = 0; i < 100; i++) servers_read(&c, N, STERNA_OK);
+    before = c.asked[SLOW];
+    for (unsigned i = 0; i < ROUNDS; i++) servers_read(&c, N, STERNA_OK);
+    assert_true(c.asked[SLOW] - before >= share / 3);
+    servers_close(&c);
+}
+
+/* ---- rows that cannot be had ---- */
+
+/* Of the only node that is left, for rows of which it has no copy. */
+static int no_replica(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
+                      unsigned k, size_t node) {
+    (void)c, (void)node;
+    if (k % 10 != 3) return 0;
+    peer_send_error(conn, f->stream, STN_CQL_E_UNAVAILABLE, "Cannot achieve consistency level");
+    return 1;
+}
+
+static void test_only_rows_without_a_replica_fail(void **state) {
+    struct servers c = {.script = no_replica};
+    struct stn_host host;
+    (void)state;
+    servers_start(&c, 3);
+    struct stn_session_options o = servers_options(&c, &host);
+    o.outage_timeout_ms = 800;
+    servers_open_with(&c, &o);
+    peer_stop_node(c.peer, 1);
+    peer_stop_node(c.peer, 2);
+    struct batch *b = batch_submit(&c, 100, 0);
+    batch_await(b);
+    for (unsigned k = 0; k < 100; k++) {
+        int want = k % 10 == 3 ? STERNA_EUNREACHABLE : STERNA_OK;
+        if (b->calls[k].code != want) fail_msg("%u: %d, %s", k, b->calls[k].code, b->calls[k].why);
+        if (want < 0) assert_non_null(strstr(b->calls[k].why, "replicas alive"));
+        if (want < 0) assert_true(c.attempts[k] > 1);
+    }
+    batch_free(b);
+    servers_close(&c);
+}
+
+static struct {
+    int64_t first_us[CALLS_MAX];
+    unsigned others;
+} times;
+
+static int time_out_twice(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
+                          unsigned k, size_t node) {
+    (void)node;
+    if (c->attempts[k] == 1) times.first_us[k] = f->timestamp_us;
+    times.others += f->timestamp_us != times.first_us[k];
+    if (c->attempts[k] > 2) return 0;
+    if (k % 3 == 0)
+        peer_send_error(conn, f->stream, STN_CQL_E_WRITE_TIMEOUT, "Operation timed out");
+    else if (k % 3 == 1)
+        peer_send_error(conn, f->stream, STN_CQL_E_OVERLOADED, "Too much");
+    else
+        peer_reset_after(conn, 0);
+    return 1;
+}
+
+/* Whatever a write goes through, it is written as of one time: once. */
+static void test_a_write_that_is_sent_again_keeps_its_time(void **state) {
+    enum { N = 60 };
+    struct servers c = {.script = time_out_twice};
+    (void)state;
+    memset(&times, 0, sizeof times);
+    servers_open(&c, 2);
+    struct batch *b = batch_submit(&c, N, 1);
+    batch_check(b, STERNA_OK);
+    for (unsigned k = 0; k < N; k++) {
+        assert_true(times.first_us[k] == WRITE_TIME_US + k);
+        assert_true(c.attempts[k] >= 3);
+    }
+    assert_int_equal(times.others, 0);
+    batch_free(b);
+    servers_close(&c);
+}
+
+/* ---- credentials ---- */
+
+static int password(void *ctx, char *buf, size_t cap, struct sterna_error *err) {
+    (void)ctx, (void)err;
+    snprintf(buf, cap, "right horse");
+    return STERNA_OK;
+}
+
+static int refuse_later(struct servers *c, struct peer_conn *conn, const struct peer_frame *f) {
+    if (f->opcode != STN_CQL_AUTH_RESPONSE || !c->extra) return 0;
+    peer_send_error(conn, f->stream, STN_CQL_E_CREDENTIALS, "Provided username ann is incorrect");
+    return 1;
+}
+
+static void test_a_password_that_is_wrong_later_makes_no_storm(void **state) {
+    static const struct peer_node node;
+    struct servers c = {.first = refuse_later};
+    struct stn_host host;
+    (void)state;
+    servers_start_with(&c,
+                       (struct peer_options){
+                           .nodes = &node, .n_nodes = 1, .user = "ann", .password = "right horse"});
+    struct stn_session_options o = servers_options(&c, &host);
+    o.user = "ann";
+    o.password = password;
+    o.outage_timeout_ms = 50000;
+    servers_freeze(&c, &o);
+    servers_open_with(&c, &o);
+    while (stats_of(&c).connections < 4) servers_read(&c, 10, STERNA_OK);
+    c.extra = 1; /* from now on it is another */
+    peer_stop_node(c.peer, 0);
+    peer_start_node(c.peer, 0);
+    unsigned before = peer_accepted(c.peer, 0);
+    struct batch *b = batch_submit(&c, 10, 0);
+    while (done_of(b) < 10) {
+        servers_later(&c, STN_NS_PER_S / 5);
+        usleep(2000);
+    }
+    batch_check(b, STERNA_EUNREACHABLE);
+    assert_non_null(strstr(b->calls[0].why, "authentication failed for user 'ann'"));
+    assert_int_equal(n_lines("right horse"), 0);
+    assert_int_equal(n_lines("node down"), 1);
+    assert_true(n_lines("authentication failed") >= 1);
+    /* 50 s: four connections that come back after 30 s, and the one for control. */
+    assert_in_range(peer_accepted(c.peer, 0) - before, 1, 4 * 3 + 10);
+    batch_free(b);
+    c.extra = 0;
+    b = batch_submit(&c, 10, 0);
+    while (done_of(b) < 10) {
+        servers_later(&c, STN_NS_PER_S / 5);
+        usleep(2000);
+    }
+    batch_check(b, STERNA_OK);
+    batch_free(b);
+    servers_close(&c);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, watch, unwatch)
+
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_limit_of_two_connections_is_enough),
+        TEST(test_idle_connections_that_are_closed_come_back_silently),
+        TEST(test_an_end_in_mid_frame_is_read_again),
+        TEST(test_connections_that_never_answer_are_replaced),
+        TEST(test_a_slow_node_gets_less_to_do),
+        TEST(test_only_rows_without_a_replica_fail),
+        TEST(test_a_write_that_is_sent_again_keeps_its_time),
+        TEST(test_a_password_that_is_wrong_later_makes_no_storm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
