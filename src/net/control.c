@@ -207,11 +207,12 @@ static int apply(struct stn_session *s) {
     struct stn_peer local;
     const char *why = "system.local has no row";
     for (unsigned i = 0; i < s->n_nodes; i++) s->nodes[i]->seen = 0;
-    if (look->local.rows.n_rows != 1 || stn_peer_parse(&local, &look->local, 0, 1, 0, &why) < 0)
-        return stn_fail(&s->open_error, STERNA_EPROTO, "the server does not tell who it is: %s",
-                        why ? why : "no memory");
-    int rc = take_local(s, &local);
-    stn_peer_fini(&local);
+    int rc = look->local.rows.n_rows == 1 ? stn_peer_parse(&local, &look->local, 0, 1, 0, &why)
+                                          : STERNA_EPROTO;
+    if (rc == STERNA_EPROTO)
+        return stn_fail(&s->open_error, rc, "the server does not tell who it is: %s", why);
+    if (rc == STERNA_OK) rc = take_local(s, &local);
+    if (rc == STERNA_OK) stn_peer_fini(&local);
     if (rc == STERNA_OK) rc = take_peers(s);
     if (rc == STERNA_OK) settle_nodes(s);
     if (rc == STERNA_OK) rc = make_ring(s);
@@ -223,9 +224,13 @@ static int apply(struct stn_session *s) {
 
 static void look_end(struct stn_session *s) {
     struct stn_control *c = &s->control;
-    int rc = c->look.failed ? STERNA_EIO : STERNA_OK;
+    int rc = c->look.why.code;
+    int lost = rc < 0 && !control_conn(s); /* closed() goes on from there */
     uint64_t now_ns = stn_session_now(s);
-    if (rc == STERNA_OK) rc = apply(s);
+    if (rc == STERNA_OK)
+        rc = apply(s);
+    else if (s->n_looks == 0 && !lost)
+        stn_fail(&s->open_error, rc, "%s", c->look.why.message);
     stn_table_free(&c->look.local);
     stn_table_free(&c->look.peers);
     stn_table_free(&c->look.keyspace);
@@ -233,7 +238,7 @@ static void look_end(struct stn_session *s) {
     /* An event that came meanwhile has planned one already. */
     c->refresh_ns = STN_MIN(c->refresh_ns, now_ns + (rc == STERNA_OK ? REFRESH_NS : RETRY_NS));
     if (c->look_again) plan_look(s, now_ns);
-    if (rc == STERNA_OK || s->n_looks == 0) opened(s, rc);
+    if (rc == STERNA_OK || (s->n_looks == 0 && !lost)) opened(s, rc);
     pthread_mutex_lock(&s->lock);
     if (rc == STERNA_OK) s->n_looks++;
     s->n_looks_ended++;
@@ -243,11 +248,24 @@ static void look_end(struct stn_session *s) {
     s->tick_ns = 0;
 }
 
-static void answer_came(struct stn_session *s, int rc, struct stn_table *into,
-                        const struct stn_cql_result_head *head, struct stn_cursor *body) {
+struct look_answer {
+    int code;
+    const struct stn_cql_result_head *head;
+    struct stn_cursor *body;
+    const struct stn_cql_failure *failure;
+    const char *why;
+};
+
+static void answer_came(struct stn_session *s, struct stn_table *into,
+                        const struct look_answer *a) {
     struct stn_look *look = &s->control.look;
-    if (rc == STERNA_OK && head) rc = stn_table_copy(into, head, *body);
-    look->failed |= rc < 0;
+    int rc = a->failure ? stn_query_code_of(a->failure) : a->code;
+    const char *why = a->why;
+    if (rc == STERNA_OK && a->head) {
+        rc = stn_table_copy(into, a->head, *a->body);
+        why = "what a server tells of its nodes cannot be kept";
+    }
+    if (rc < 0) stn_fail(&look->why, rc, "%s", why && *why ? why : sterna_strerror(rc));
     if (--look->n_waiting == 0) look_end(s);
 }
 
@@ -260,9 +278,7 @@ static void local_done(struct stn_call *call, int code, const struct stn_cql_res
                        struct stn_cursor *body, const struct stn_cql_failure *failure,
                        const char *why) {
     struct stn_look *look = STN_OUTER(call, struct stn_look, local_call);
-    (void)failure;
-    (void)why;
-    answer_came(look->session, code, &look->local, head, body);
+    answer_came(look->session, &look->local, &(struct look_answer){code, head, body, failure, why});
 }
 
 /* Scylla and Cassandra before 4.0 have no peers_v2. */
@@ -270,13 +286,12 @@ static void peers_done(struct stn_call *call, int code, const struct stn_cql_res
                        struct stn_cursor *body, const struct stn_cql_failure *failure,
                        const char *why) {
     struct stn_look *look = STN_OUTER(call, struct stn_look, peers_call);
-    (void)why;
     if (failure && !look->old_peers) {
         look->old_peers = 1;
         query(look->session, &look->peers_call, PEERS_OLD);
         return;
     }
-    answer_came(look->session, code, &look->peers, head, body);
+    answer_came(look->session, &look->peers, &(struct look_answer){code, head, body, failure, why});
 }
 
 /* Without the right to see it there is no token awareness, and nothing else is lost. */
@@ -284,8 +299,8 @@ static void keyspace_done(struct stn_call *call, int code, const struct stn_cql_
                           struct stn_cursor *body, const struct stn_cql_failure *failure,
                           const char *why) {
     struct stn_look *look = STN_OUTER(call, struct stn_look, keyspace_call);
-    (void)why;
-    answer_came(look->session, failure ? STERNA_OK : code, &look->keyspace, head, body);
+    answer_came(look->session, &look->keyspace,
+                &(struct look_answer){failure ? STERNA_OK : code, head, body, NULL, why});
 }
 
 static void query(struct stn_session *s, struct stn_call *call, const char *text) {
@@ -301,10 +316,13 @@ static void query(struct stn_session *s, struct stn_call *call, const char *text
     stn_cql_put_query(&w, 0, text, &q);
     struct stn_conn *conn = control_conn(s);
     uint64_t now_ns = stn_session_now(s);
-    if (!conn || w.used > w.cap || stn_conn_send(conn, call, frame, w.used, now_ns) != STERNA_OK)
-        call->ops->done(call, STERNA_EUNREACHABLE, NULL, NULL, NULL, "no stream");
-    else
+    int rc = conn && w.used <= w.cap ? stn_conn_send(conn, call, frame, w.used, now_ns)
+                                     : STERNA_EUNREACHABLE;
+    if (rc == STERNA_AGAIN) rc = STERNA_EUNREACHABLE; /* it is over, closed() will say why */
+    if (rc == STERNA_OK)
         stn_conn_flush(conn, now_ns);
+    else
+        call->ops->done(call, rc, NULL, NULL, NULL, sterna_strerror(rc));
 }
 
 static void look(struct stn_session *s) {
@@ -371,6 +389,17 @@ static void fail_opening(struct stn_session *s) {
     opened(s, code);
 }
 
+static void attempt(struct stn_attempt *a, uint64_t now_ns);
+
+/* The one that was fastest is lost before it told of the others: those that were given up for it
+ * are tried after all. */
+static void try_others(struct stn_session *s) {
+    struct stn_control *c = &s->control;
+    for (size_t i = 0; i < c->n_contacts; i++)
+        if (!c->contacts[i].conn && c->contacts[i].why.code >= 0)
+            attempt(&c->contacts[i], stn_session_now(s));
+}
+
 static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_error *err) {
     struct stn_attempt *a = ctx;
     struct stn_session *s = a->session;
@@ -383,7 +412,9 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
     s->control.retry_ns =
         stn_session_now(s) + STN_MIN((uint64_t)(RETRY_NS / 4) << doublings, RETRY_MAX_NS);
     s->tick_ns = 0;
-    if (s->opened == 0 && !s->control.active) fail_opening(s);
+    if (s->opened != 0 || s->control.active) return;
+    try_others(s);
+    fail_opening(s);
 }
 
 static void forget_tablets(struct stn_session *s) {

@@ -190,6 +190,13 @@ static void tell_down(struct stn_node *node, const char *why) {
     stn_log(STERNA_LOG_WARNING, "node down: %s", why);
 }
 
+static int is_connecting(const struct stn_node *node) {
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (unsigned i = 0; i < node->n_links[lane]; i++)
+            if (node->links[lane][i]->conn) return 1;
+    return 0;
+}
+
 /* Others work: there is a limit to their number, or something between ends some. */
 static void tell_limited(struct stn_node *node, const char *why) {
     if (node->is_limited || !stn_node_is_ready(node)) return;
@@ -199,34 +206,40 @@ static void tell_limited(struct stn_node *node, const char *why) {
             why);
 }
 
+static void plan_retry(struct stn_link *link, int code) {
+    struct stn_session *s = link->node->session;
+    unsigned doublings = STN_MIN(link->failures, 7U);
+    uint64_t wait_ns = STN_MIN((uint64_t)RECONNECT_FIRST_NS << doublings, RECONNECT_MAX_NS);
+    if (code == STERNA_EREFUSED) wait_ns = RECONNECT_MAX_NS;
+    if (link->renewed) wait_ns = 0;
+    wait_ns = wait_ns / 4 * 3 + stn_session_random(s, (uint32_t)(wait_ns / 2 / 1000)) * 1000ULL;
+    link->retry_ns = stn_session_now(s) + wait_ns;
+    link->failures += !link->renewed;
+    s->tick_ns = 0;
+}
+
 static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_error *err) {
     struct stn_link *link = ctx;
     struct stn_node *node = link->node;
     struct stn_session *s = node->session;
     struct stn_conn_stats last;
-    uint64_t now_ns = stn_session_now(s);
+    int was_ready = link->was_ready, is_first = !was_ready && link->failures == 0;
     stn_conn_stats(conn, &last);
     s->copied_bytes += last.copied_bytes;
     s->received_bytes += last.received_bytes;
     stn_conn_close(&link->conn);
     stn_session_remember(s, err->message);
-    if (link->was_ready) {
+    if (was_ready) {
         atomic_fetch_sub(&s->n_connections, 1);
         atomic_fetch_add(&s->lost, 1);
     } else {
         tell_limited(node, err->message);
     }
     link->was_ready = 0;
-    unsigned doublings = STN_MIN(link->failures, 7U);
-    uint64_t wait_ns = STN_MIN((uint64_t)RECONNECT_FIRST_NS << doublings, RECONNECT_MAX_NS);
-    if (err->code == STERNA_EREFUSED) wait_ns = RECONNECT_MAX_NS;
-    if (link->renewed) wait_ns = 0;
-    wait_ns = wait_ns / 4 * 3 + stn_session_random(s, (uint32_t)(wait_ns / 2 / 1000)) * 1000ULL;
-    link->retry_ns = now_ns + wait_ns;
-    link->failures += !link->renewed;
-    s->tick_ns = 0;
+    plan_retry(link, err->code);
     if (!stn_node_is_ready(node)) {
-        if (!link->renewed) tell_down(node, err->message);
+        /* One that is refused says nothing yet of those that are on their way with it. */
+        if (!link->renewed && !(is_first && is_connecting(node))) tell_down(node, err->message);
         stn_statements_unpark(node);
     }
     link->renewed = 0;

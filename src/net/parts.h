@@ -124,7 +124,8 @@ struct stn_look { /* one look at the system tables, on the control connection */
     struct stn_call local_call, peers_call, keyspace_call;
     struct stn_table local, peers, keyspace;
     unsigned n_waiting;
-    int failed, old_peers; /* old_peers: the server has no peers_v2 */
+    struct sterna_error why; /* the first failure; code 0: none */
+    int old_peers;           /* the server has no peers_v2 */
 };
 
 struct stn_control {

@@ -516,7 +516,8 @@ static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
     if (now_ns - s->outage_since_ns < s->outage_ns) return now_ns + STN_NS_PER_S;
     for (int lane = 0; lane < STN_LANE_COUNT; lane++)
         for (struct stn_query_call *q; (q = stn_calls_take(&s->waiting[lane]));)
-            fail(q, q->last_code < 0 ? q->last_code : STERNA_EUNREACHABLE, s->last_error, NULL);
+            fail(q, q->last_code < 0 ? q->last_code : STERNA_EUNREACHABLE,
+                 s->last_error[0] ? s->last_error : "no node answers", NULL);
     s->outage_since_ns = 0; /* those that come now have their own time */
     return UINT64_MAX;
 }

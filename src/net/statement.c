@@ -160,20 +160,21 @@ static void asking_done(struct stn_call *call, int code, const struct stn_cql_re
 
 static const struct stn_call_ops asking_ops = {.done = asking_done};
 
-/* 0: could not be asked now. */
+/* AGAIN: it could not be asked now. ENOMEM. */
 static int ask(struct stn_node *node, struct stn_statement *t, struct stn_prepared *p,
                enum stn_lane lane, uint64_t now_ns) {
     struct stn_link *link = stn_node_link(node, lane, UINT32_MAX);
     struct asking *a = link ? calloc(1, sizeof *a) : NULL;
-    if (!a) return 0;
+    if (!a) return link ? STERNA_ENOMEM : STERNA_AGAIN;
     *a = (struct asking){.call = {.ops = &asking_ops}, .node = node, .statement = t};
-    if (put_prepare(link->conn, &a->call, t->text, now_ns) != STERNA_OK) {
+    int rc = put_prepare(link->conn, &a->call, t->text, now_ns);
+    if (rc != STERNA_OK) {
         free(a);
-        return 0;
+        return rc;
     }
     p->state = PREPARED_ASKED;
     atomic_fetch_add(&node->session->prepares, 1);
-    return 1;
+    return STERNA_OK;
 }
 
 static void park(struct stn_node *node, struct stn_prepared *p, struct stn_query_call *q) {
@@ -185,14 +186,17 @@ static void park(struct stn_node *node, struct stn_prepared *p, struct stn_query
 enum stn_readiness stn_statement_ready(struct stn_node *node, struct stn_query_call *q,
                                        uint64_t now_ns) {
     struct stn_prepared *p = stn_prepared_at(node, q->statement);
-    if (!p) {
-        stn_query_finish(q, STERNA_ENOMEM, &(struct stn_query_answer){.why = "out of memory"});
-        return STATEMENT_TAKEN;
-    }
-    if (p->state == PREPARED_READY) return STATEMENT_READY;
-    if (p->state == PREPARED_NOT && !ask(node, q->statement, p, q->lane, now_ns)) {
+    if (p && p->state == PREPARED_READY) return STATEMENT_READY;
+    int rc = !p                         ? STERNA_ENOMEM
+             : p->state == PREPARED_NOT ? ask(node, q->statement, p, q->lane, now_ns)
+                                        : STERNA_OK;
+    if (rc == STERNA_AGAIN) {
         give_back(node, q);
         return STATEMENT_LATER;
+    }
+    if (rc < 0) {
+        stn_query_finish(q, rc, &(struct stn_query_answer){.why = "out of memory"});
+        return STATEMENT_TAKEN;
     }
     park(node, p, q);
     return STATEMENT_TAKEN;
