@@ -37,6 +37,11 @@ struct sweep {
                             environment variable STERNA_FAULT_ALL runs them all */
 };
 
+/* Set by a test whose works retry what fails, so that what lasts may end as EUNREACHABLE or
+ * ETIMEOUT.
+ */
+extern int sweep_retries;
+
 /* A directory for sweeps: in memory if that can be had, for their thousands of fsync() cost
  * nothing there; `$TMPDIR` is where it goes otherwise. Removed by test_dir_remove(). */
 char *sweep_dir(void);
