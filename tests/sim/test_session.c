@@ -61,7 +61,7 @@ static void test_open_names_the_data_centres_there_are(void **state) {
     peer_close(&c.peer);
 }
 
-static void test_servers_open_without_the_right_password_is_refused_at_once(void **state) {
+static void test_open_without_the_right_password_is_refused_at_once(void **state) {
     struct servers c = {0};
     struct stn_host host;
     struct sterna_error err = {0};
@@ -510,7 +510,7 @@ int main(void) {
         cmocka_unit_test(test_open_takes_the_contact_point_that_answers),
         cmocka_unit_test(test_open_lists_every_address_that_fails),
         cmocka_unit_test(test_open_names_the_data_centres_there_are),
-        cmocka_unit_test(test_servers_open_without_the_right_password_is_refused_at_once),
+        cmocka_unit_test(test_open_without_the_right_password_is_refused_at_once),
         cmocka_unit_test(test_open_translates_addresses),
         cmocka_unit_test(test_half_joined_nodes_are_passed_over),
         cmocka_unit_test(test_reads_spread_over_replicas),

@@ -17,7 +17,7 @@ static const struct peer_node plain_node, hidden_node = {.hidden = 1};
 static int watch(void **state) {
     (void)state;
     sterna_set_log(NULL, NULL);
-    alarm(120);
+    alarm(60);
     return 0;
 }
 
@@ -40,6 +40,24 @@ static void await_nodes(struct servers *c, unsigned n) {
 static void read_until_asked(struct servers *c, size_t node, unsigned n) {
     for (unsigned before = c->asked[node]; c->asked[node] < before + n;)
         servers_read(c, 20, STERNA_OK);
+}
+
+/* The look that an event leads to, a second later. Time passes, but no faster than servers answer.
+ */
+static void await_look(struct servers *c, unsigned n) {
+    while (c->n_looks < n) {
+        servers_later(c, STN_NS_PER_S / 4);
+        usleep(50000);
+    }
+}
+
+/* Likewise, with calls that go on. */
+static void read_until_look(struct servers *c, unsigned n) {
+    while (c->n_looks < n) {
+        servers_later(c, STN_NS_PER_S / 4);
+        servers_read(c, 10, STERNA_OK);
+        usleep(50000);
+    }
 }
 
 struct counting {
@@ -76,7 +94,7 @@ static void test_a_new_node_is_used(void **state) {
     assert_int_equal(peer_accepted(c.peer, 2), 0);
     peer_set_node(c.peer, 2, &plain_node);
     servers_event(&c, "NEW_NODE", 2);
-    while (c.n_looks < 2) servers_later(&c, STN_NS_PER_S / 4); /* events come before their cause */
+    await_look(&c, 2);
     await_nodes(&c, 3);
     read_until_asked(&c, 2, 20);
     servers_close(&c);
@@ -111,13 +129,13 @@ static void test_an_event_during_a_look_leads_to_another(void **state) {
     held_number = 0;
     open_frozen(&c, nodes, 3);
     servers_event(&c, "NEW_NODE", 2);
-    while (c.n_looks < 2) servers_later(&c, STN_NS_PER_S / 4);
+    await_look(&c, 2);
     peer_await(c.peer, STN_CQL_QUERY, 6);
     peer_run(c.peer, release_look, &c);
     peer_set_node(c.peer, 2, &plain_node);
-    for (unsigned i = 0; i < 20 && c.n_looks < 3; i++) {
-        servers_later(&c, STN_NS_PER_S / 4); /* 5 s in all: it is not the look of each minute */
-        usleep(10000);
+    for (unsigned i = 0; i < 12 && c.n_looks < 3; i++) {
+        servers_later(&c, STN_NS_PER_S / 4); /* 3 s in all: it is not the look of each minute */
+        usleep(50000);
     }
     assert_int_equal(c.n_looks, 3);
     await_nodes(&c, 3);
@@ -142,7 +160,7 @@ static void test_a_node_that_leaves_hands_over_its_calls(void **state) {
     while (c.asked[2] < before + 10) sched_yield();
     peer_set_node(c.peer, 2, &hidden_node);
     servers_event(&c, "REMOVED_NODE", 2);
-    while (c.n_looks < 2) servers_later(&c, STN_NS_PER_S / 4);
+    await_look(&c, 2);
     batch_check(b, STERNA_OK);
     batch_free(b);
     await_nodes(&c, 2);
@@ -171,7 +189,7 @@ static void test_a_node_that_moves_is_found_again(void **state) {
     peer_set_node(c.peer, 1, &hidden_node);
     peer_set_node(c.peer, 2, &moved);
     servers_event(&c, "NEW_NODE", 2);
-    for (unsigned before = c.n_looks; c.n_looks == before;) servers_later(&c, STN_NS_PER_S / 4);
+    await_look(&c, c.n_looks + 1);
     await_nodes(&c, 2);
     read_until_asked(&c, 2, 20);
     servers_close(&c);
@@ -201,18 +219,12 @@ static void test_another_node_becomes_the_control_connection(void **state) {
     unsigned first = c.control;
     peer_stop_node(c.peer, 0);
     peer_set_node(c.peer, 2, &plain_node);
-    while (c.n_looks < 2) {
-        servers_later(&c, STN_NS_PER_S / 4);
-        servers_read(&c, 10, STERNA_OK);
-    }
+    read_until_look(&c, 2);
     assert_int_not_equal(c.control, first);
     await_nodes(&c, 3);
     peer_set_node(c.peer, 2, &hidden_node);
     servers_event(&c, "REMOVED_NODE", 2); /* it is told there now */
-    while (c.n_looks < 3) {
-        servers_later(&c, STN_NS_PER_S / 4);
-        servers_read(&c, 10, STERNA_OK);
-    }
+    read_until_look(&c, 3);
     await_nodes(&c, 2);
     servers_close(&c);
 }
@@ -314,13 +326,13 @@ static void test_the_schema_is_waited_for_across_a_lost_connection(void **state)
 
 enum { SHARDS = 6, IGNORE_MSB = 12, CONNS_MAX = 200 };
 
-struct shards {                  /* what the peer's thread knows */
-    char port[8];                /* the shard-aware one */
-    uint32_t of_conn[CONNS_MAX]; /* by number: its shard */
-    unsigned conns[SHARDS], reads[SHARDS], wrong;
-    int by_source_port;
+struct shards {                     /* what the peer's thread knows */
+    char port[8];                   /* the shard-aware one */
+    atomic_uint of_conn[CONNS_MAX]; /* by number: its shard */
+    atomic_uint conns[SHARDS], reads[SHARDS], wrong;
+    atomic_int by_source_port;
     uint8_t tablet[256];
-    size_t tablet_bytes;
+    atomic_size_t tablet_bytes;
 };
 
 static int tell_shard(struct servers *c, struct peer_conn *conn, const struct peer_frame *f) {
@@ -498,7 +510,7 @@ static void test_a_tablet_says_where_its_tokens_are(void **state) {
         assert_int_equal(c.asked[i], before + 300);
     }
     servers_event(&c, "NEW_NODE", 1); /* all that was known of tablets may be another's now */
-    while (c.n_looks < 3) servers_later(&c, STN_NS_PER_S / 4);
+    await_look(&c, 3);
     read_until_asked(&c, 0, 20);
     read_until_asked(&c, 1, 20);
     servers_close(&c);
@@ -539,9 +551,9 @@ static void test_a_tablet_at_an_unknown_node_leads_to_a_look(void **state) {
     host_of(2, host);
     s.tablet_bytes = put_tablet(s.tablet, INT64_MIN, INT64_MAX, host, 0);
     servers_read(&c, 50, STERNA_OK);
-    for (unsigned i = 0; i < 20 && c.n_looks == looks; i++) {
+    for (unsigned i = 0; i < 12 && c.n_looks == looks; i++) {
         servers_later(&c, STN_NS_PER_S / 4);
-        usleep(10000);
+        usleep(50000);
     }
     await_nodes(&c, 3);
     read_until_asked(&c, 2, 20);

@@ -85,7 +85,6 @@ void servers_start_with(struct servers *c, struct peer_options o) {
 
 void servers_start(struct servers *c, size_t n_nodes) {
     static const struct peer_node nodes[SERVERS_MAX];
-    *c = (struct servers){.first = c->first, .script = c->script, .own = c->own};
     servers_start_with(c, (struct peer_options){.nodes = nodes, .n_nodes = n_nodes});
 }
 
@@ -102,6 +101,7 @@ void servers_freeze(struct servers *c, struct stn_session_options *o) {
     c->clock.now_ns = frozen_now;
     atomic_store(&c->now_ns, 1000 * STN_NS_PER_S);
     o->clock = &c->clock;
+    o->connect_timeout_ms = 1000000;
 }
 
 void servers_later(struct servers *c, uint64_t ns) {

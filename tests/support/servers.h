@@ -6,8 +6,7 @@
  *     servers_close(&c);
  *
  * Sample k has the id sample_id(k) and the bytes sample_blob(k) at every node; the servers know
- * SELECT and INSERT. Counts are the peer's thread's: to be read when the calls that they are about
- * have ended. */
+ * SELECT and INSERT. */
 #ifndef TEST_SERVERS_H
 #define TEST_SERVERS_H
 
@@ -39,17 +38,17 @@ struct servers {
                   size_t node);
     /* Sees each request before anything else; 1: it was answered. Peer's thread. */
     int (*first)(struct servers *c, struct peer_conn *conn, const struct peer_frame *f);
-    void *own;        /* the script's */
-    unsigned control; /* number of the connection that asked for events last */
+    void *own;           /* the script's */
+    atomic_uint control; /* number of the connection that asked for events last */
     struct stn_clock clock;
     atomic_uint_least64_t now_ns; /* the clock's; only servers_later() moves it */
-    unsigned n_looks;             /* at the other nodes, in the system tables */
-    unsigned n_strange;           /* EXECUTEs of statements that another node prepared */
-    unsigned n_executes, n_prepares[SERVERS_MAX], asked[SERVERS_MAX], by_consistency[16];
-    unsigned attempts[CALLS_MAX];
+    atomic_uint n_looks;          /* at the other nodes, in the system tables */
+    atomic_uint n_strange;        /* EXECUTEs of statements that another node prepared */
+    atomic_uint n_executes, n_prepares[SERVERS_MAX], asked[SERVERS_MAX], by_consistency[16];
+    atomic_uint attempts[CALLS_MAX];
     uint16_t stream; /* kept by a script */
     unsigned number;
-    int extra;
+    atomic_int extra;
 };
 
 void sample_id(unsigned k, uint8_t id[16]);
@@ -61,7 +60,8 @@ void servers_start_with(struct servers *c, struct peer_options o);
 void servers_start(struct servers *c, size_t n_nodes);
 /* The session: options that go to the first node; opened with such; and all of it at once. */
 struct stn_session_options servers_options(const struct servers *c, struct stn_host *host);
-/* The session's time stands still, but for servers_later(). Before it is opened. */
+/* The session's time stands still, but for servers_later(); to connect may take as long as it does.
+ * Before it is opened. Whoever lets time pass faster than servers answer loses connections. */
 void servers_freeze(struct servers *c, struct stn_session_options *o);
 void servers_later(struct servers *c, uint64_t ns);
 void servers_open_with(struct servers *c, const struct stn_session_options *o);
