@@ -211,8 +211,10 @@ static int apply(struct stn_session *s) {
                                           : STERNA_EPROTO;
     if (rc == STERNA_EPROTO)
         return stn_fail(&s->open_error, rc, "the server does not tell who it is: %s", why);
-    if (rc == STERNA_OK) rc = take_local(s, &local);
-    if (rc == STERNA_OK) stn_peer_fini(&local);
+    if (rc == STERNA_OK) {
+        rc = take_local(s, &local);
+        stn_peer_fini(&local);
+    }
     if (rc == STERNA_OK) rc = take_peers(s);
     if (rc == STERNA_OK) settle_nodes(s);
     if (rc == STERNA_OK) rc = make_ring(s);
