@@ -111,7 +111,8 @@ int stn_catalog_open(struct stn_catalog **out, const char *path, enum stn_catalo
         stn_catalog_close(&c);
         return rc;
     }
-    if (mode != STN_CATALOG_READ_IMMUTABLE && is_wal) stn_catalog_recover(c->path);
+    if (mode != STN_CATALOG_READ_IMMUTABLE && (is_wal || stn_catalog_has_shm(c->path)))
+        stn_catalog_recover(c->path);
     *out = c;
     return STERNA_OK;
 }

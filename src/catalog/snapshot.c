@@ -9,11 +9,25 @@
 /* A writer holds the exclusive lock for moments only: when WAL mode begins and when it ends. */
 #define READER_WAIT_MS 10000
 
-int stn_catalog_has_wal(const char *path) {
-    char wal[PATH_MAX];
+static int has_beside(const char *path, const char *suffix) {
+    char name[PATH_MAX];
     struct stat st;
-    int n = snprintf(wal, sizeof wal, "%s-wal", path);
-    return n > 0 && (size_t)n < sizeof wal && stat(wal, &st) == 0 && st.st_size > 0;
+    int n = snprintf(name, sizeof name, "%s%s", path, suffix);
+    return n > 0 && (size_t)n < sizeof name && stat(name, &st) == 0 && st.st_size > 0;
+}
+
+int stn_catalog_has_wal(const char *path) { return has_beside(path, "-wal"); }
+int stn_catalog_has_shm(const char *path) { return has_beside(path, "-shm"); }
+
+/* A reader that came just when WAL mode ended has made the index of a -wal file that is no more.
+ * While we have the file to ourselves nobody can want it. */
+static void remove_shm(const struct stn_sql *writer) {
+    char name[PATH_MAX];
+    int n = snprintf(name, sizeof name, "%s-shm", writer->path);
+    if (n < 0 || (size_t)n >= sizeof name || stn_schema_is_wal(writer)) return;
+    if (stn_sql_exec(writer, "BEGIN EXCLUSIVE", NULL) < 0) return;
+    if (!stn_schema_is_wal(writer)) unlink(name);
+    stn_sql_exec(writer, "ROLLBACK", NULL);
 }
 
 void stn_catalog_tidy(const struct stn_sql *writer) {
@@ -34,6 +48,7 @@ void stn_catalog_recover(const char *path) {
     /* The run lock: whoever holds it needs the -wal file. */
     if (ours && stn_sql_exec(&writer, "BEGIN IMMEDIATE; ROLLBACK", NULL) == STERNA_OK)
         stn_catalog_tidy(&writer);
+    if (ours && stn_catalog_has_shm(path)) remove_shm(&writer);
     stn_sql_close(&writer);
 }
 

@@ -24,5 +24,6 @@ void stn_catalog_tidy(const struct stn_sql *writer);
 void stn_catalog_recover(const char *path);
 /* 1 if there is a -wal file with something in it. */
 int stn_catalog_has_wal(const char *path);
+int stn_catalog_has_shm(const char *path); /* the -wal file's index, which may outlive it */
 
 #endif
