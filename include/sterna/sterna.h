@@ -8,6 +8,7 @@
 #include "sterna/ingest.h"
 #include "sterna/loader.h"
 #include "sterna/log.h"
+#include "sterna/path.h"
 #include "sterna/selection.h"
 #include "sterna/state.h"
 #include "sterna/store.h"

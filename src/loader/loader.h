@@ -67,7 +67,7 @@ struct sterna_loader {
     struct stn_retry retry;
     uint64_t budget_bytes, escrow_bytes;
     uint64_t timeout_ns;      /* of a request; 0: none */
-    uint64_t ahead_max_bytes; /* look-ahead: in flight, landed and composed, not handed out */
+    uint64_t ready_max_bytes; /* composed, not handed out, besides what the source wants */
     uint64_t steps_per_epoch;
     pid_t pid;
     uint64_t opened_ns;
@@ -161,6 +161,9 @@ void stn_item_try_again(sterna_loader *l, struct stn_item *item, int code, const
                         uint64_t now_ns);
 void stn_item_give_up(sterna_loader *l, struct stn_item *item, int code, const char *why);
 void stn_item_free(sterna_loader *l, struct stn_item *item);
+
+/* Look-ahead: how many bytes may be in flight, landed and composed, and not handed out, now. */
+uint64_t stn_loader_ahead_max(const sterna_loader *l);
 
 int stn_loader_is_strict(const sterna_loader *l);
 struct stn_epoch *stn_loader_epoch(sterna_loader *l, uint64_t number);

@@ -9,6 +9,7 @@
 #include "store.h"
 
 #define ITEMS_MAX 65536
+#define LONG_PATH_BYTES ((uint64_t)1 << 30) /* more than 10 Gb/s and 300 ms have on their way */
 #define BATCHES_AHEAD 2 /* composed or landed, besides what the source has in flight */
 
 void sterna_loader_options_init(struct sterna_loader_options *o) {
@@ -107,8 +108,11 @@ static int make_items(sterna_loader *l, struct sterna_error *err) {
     uint64_t mean = l->info.n && l->info.n_bytes ? l->info.n_bytes / l->info.n : 65536;
     mean = STN_MAX(mean, 512);
     uint64_t rows = STN_MAX(l->batch_rows, 1);
-    l->ahead_max_bytes = l->source->ahead_bytes + BATCHES_AHEAD * mean * rows;
-    uint64_t n = STN_MIN(l->ahead_max_bytes / mean + rows, STN_MAX((uint64_t)ITEMS_MAX, 2 * rows));
+    l->ready_max_bytes = BATCHES_AHEAD * mean * rows;
+    /* A source that has a path to learn may want more later than it does now. */
+    uint64_t most = l->source->ops->path ? STN_MIN(l->budget_bytes, LONG_PATH_BYTES) : 0;
+    most = STN_MAX(most, stn_loader_ahead_max(l));
+    uint64_t n = STN_MIN(most / mean + rows, STN_MAX((uint64_t)ITEMS_MAX, 2 * rows));
     l->n_items = (uint32_t)STN_MAX(n, 2 * rows);
     l->items = stn_array(l->n_items, sizeof *l->items);
     l->item_extents = stn_array((size_t)l->n_items * l->schema->n_fields, sizeof *l->item_extents);

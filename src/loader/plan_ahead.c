@@ -20,9 +20,14 @@ static struct stn_item *take_item(sterna_loader *l, struct stn_epoch *epoch, uin
     return item;
 }
 
+uint64_t stn_loader_ahead_max(const sterna_loader *l) {
+    return atomic_load_explicit(&l->source->ahead_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&l->source->slack_bytes, memory_order_relaxed) + l->ready_max_bytes;
+}
+
 static int enough_ahead(const sterna_loader *l) {
     int idle = !l->ready && !l->building && !l->open.n && !l->oldest_slot && !l->waiting.n;
-    return l->ahead_bytes >= l->ahead_max_bytes && !idle;
+    return l->ahead_bytes >= stn_loader_ahead_max(l) && !idle;
 }
 
 /* The epoch to ask from now; opens the next one when all others were asked for. */

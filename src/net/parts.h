@@ -203,6 +203,7 @@ struct stn_session {
     unsigned n_statements;
     unsigned n_looks, n_looks_ended; /* at the system tables: that went well; and any */
     int schema_agrees;               /* in the last one */
+    struct sterna_path path;         /* written by the loop thread */
 
     /* loop thread */
     struct stn_control control;
@@ -216,6 +217,7 @@ struct stn_session {
     struct stn_prime *primes;
     struct stn_turn_hook *hooks;
     struct stn_log_gate confused;
+    uint64_t path_ns;                      /* when it is gathered again */
     uint64_t received_bytes, copied_bytes; /* by connections that are closed */
     uint64_t tick_ns;
     uint64_t outage_since_ns, outage_told_ns; /* 0: none */
@@ -235,6 +237,10 @@ struct stn_query_call *stn_calls_take(struct stn_call_list *list);
 uint32_t stn_session_random(struct stn_session *s, uint32_t n); /* in [0, n) */
 uint64_t stn_session_now(const struct stn_session *s);
 void stn_session_remember(struct stn_session *s, const char *why); /* as the last error */
+
+/* ---- the way to the nodes (path.c) ---- */
+
+void stn_path_publish(struct stn_session *s, uint64_t now_ns);
 
 /* ---- one call (query.c) ---- */
 

@@ -73,6 +73,7 @@ static void turn(struct stn_session *s) {
     if (s->sent.n + s->waiting[STN_LANE_READ].n + s->waiting[STN_LANE_WRITE].n > 0 || s->primes)
         until_ns = STN_MIN(until_ns, now_ns + 100 * STN_NS_PER_MS);
     if (until_ns < s->tick_ns) s->tick_ns = until_ns;
+    stn_path_publish(s, now_ns);
     stn_poll_wait(s->poll, until_ns);
     for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next) hook->run(hook->ctx);
 }

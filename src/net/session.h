@@ -14,6 +14,7 @@
 
 #include "net/conn.h"
 #include "net/ring.h"
+#include "sterna/path.h"
 
 struct stn_session;
 struct stn_statement;
@@ -189,5 +190,7 @@ struct stn_session_stats { /* counts since open */
         received_bytes, copied_bytes, in_flight, in_flight_bytes, connections;
 };
 void stn_session_stats(struct stn_session *session, struct stn_session_stats *out);
+/* The way to the nodes of the read lane, as it was a moment ago. Any thread; does not wait. */
+void stn_session_path(struct stn_session *session, struct sterna_path *out);
 
 #endif

@@ -317,6 +317,10 @@ static void cql_close(struct stn_source *source) {
     destroy(s);
 }
 
+static void cql_path(struct stn_source *source, struct sterna_path *out) {
+    stn_session_path(STN_OUTER(source, struct stn_cql_source, base)->session, out);
+}
+
 /* ---- open ---- */
 
 /* Small columns first: key, lengths and checksums, label; then the values, in the fields' order. */
@@ -413,7 +417,7 @@ static int prepare(struct stn_cql_source *s, struct stn_cassandra *c,
 
 int stn_cql_source_open(struct stn_source **out, struct stn_cassandra *c, struct stn_sink *sink,
                         const struct stn_source_options *options, struct sterna_error *err) {
-    static const struct stn_source_ops ops = {cql_submit, cql_cancel, cql_close};
+    static const struct stn_source_ops ops = {cql_submit, cql_cancel, cql_close, cql_path};
     *out = NULL;
     struct stn_cql_source *s = stn_array(1, sizeof *s);
     if (!s) return stn_fail_memory(err, "a source");

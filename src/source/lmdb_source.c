@@ -402,7 +402,7 @@ static int start_workers(struct lmdb_source *s, struct sterna_error *err) {
 
 int stn_lmdb_source_open(struct stn_source **out, struct stn_lmdb *db, struct stn_sink *sink,
                          const struct stn_source_options *options, struct sterna_error *err) {
-    static const struct stn_source_ops ops = {lmdb_submit, lmdb_cancel, lmdb_close};
+    static const struct stn_source_ops ops = {lmdb_submit, lmdb_cancel, lmdb_close, NULL};
     *out = NULL;
     unsigned n = options && options->threads ? options->threads : THREADS_DEFAULT;
     struct lmdb_source *s = stn_array(1, sizeof *s);

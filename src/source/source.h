@@ -11,10 +11,12 @@
 #ifndef STN_SOURCE_H
 #define STN_SOURCE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/base.h"
+#include "sterna/path.h"
 
 #define STN_FIELDS_MAX 32 /* fields of one request */
 
@@ -80,12 +82,16 @@ struct stn_source_ops {
     void (*cancel)(struct stn_source *source, uint64_t ticket);
     /* Stops; after it returns nothing is called or written any more. Frees the source. */
     void (*close)(struct stn_source *source);
+    /* How the way to the bytes is now. Any thread. NULL: there is none, as to a disk. */
+    void (*path)(struct stn_source *source, struct sterna_path *out);
 };
 
 struct stn_source {
     const struct stn_source_ops *ops; /* implementers put this struct first in their own */
-    uint64_t ahead_bytes; /* bytes it can use in flight; the loader reads so far ahead, at most */
-    unsigned timeout_ms;  /* after which an unanswered request is asked again; 0: never */
+    /* Set by the source as it learns, read by the loader at any time: */
+    _Atomic uint64_t ahead_bytes; /* it can use so many in flight: the loader asks for no more */
+    _Atomic uint64_t slack_bytes; /* and so many landed ahead of one that is late */
+    unsigned timeout_ms;          /* after which an unanswered request is asked again; 0: never */
 };
 
 /* What a store gives a loader: opens a source that answers to `sink`. */

@@ -127,7 +127,7 @@ static void sim_close(struct stn_source *base) {
     free(s);
 }
 
-static const struct stn_source_ops ops = {sim_submit, sim_cancel, sim_close};
+static const struct stn_source_ops ops = {sim_submit, sim_cancel, sim_close, NULL};
 
 static int open_source(void *ctx, struct stn_source **out, struct stn_sink *sink,
                        const struct stn_source_options *options, struct sterna_error *err) {
@@ -135,7 +135,7 @@ static int open_source(void *ctx, struct stn_source **out, struct stn_sink *sink
     struct sim *sim = ctx;
     struct sim_source *s = calloc(1, sizeof *s);
     if (!s) return stn_fail_memory(err, "simulation");
-    s->base = (struct stn_source){&ops, sim->ahead_bytes, sim->timeout_ms};
+    s->base = (struct stn_source){&ops, sim->ahead_bytes, 0, sim->timeout_ms};
     s->sim = sim;
     s->sink = sink;
     sim->source = s;
