@@ -114,9 +114,9 @@ static void give_back(struct stn_node *node, struct stn_query_call *q) {
     stn_query_wait(node->session, q);
 }
 
-static void release_parked(struct stn_node *node, struct stn_prepared *p, int code,
-                           const char *why) {
-    struct stn_query_answer answer = {.why = why};
+static void release_parked(struct stn_node *node, struct stn_prepared *p, int code, const char *why,
+                           const struct stn_cql_failure *failure) {
+    struct stn_query_answer answer = {.why = why, .failure = failure};
     for (struct stn_query_call *q; (q = stn_calls_take(&p->parked));) {
         q->node = NULL;
         if (code < 0)
@@ -139,8 +139,10 @@ static void asking_done(struct stn_call *call, int code, const struct stn_cql_re
     const char *where = a->node->text;
     if (failure) {
         code = stn_query_code_of(failure);
-        snprintf(words, sizeof words, "%s: %.200s: %.*s", where, a->statement->text,
-                 (int)failure->message.bytes, failure->message.data);
+        /* The cause first: the text may be cut. */
+        snprintf(words, sizeof words, "%s: %.*s: %s", where,
+                 (int)STN_MIN(failure->message.bytes, (size_t)200), failure->message.data,
+                 a->statement->text);
         if (code == STERNA_EINVAL || code == STERNA_EREFUSED || code == STERNA_ENOTFOUND)
             final = code;
     } else if (code == STERNA_OK && head && !same_shape(a->statement, head)) {
@@ -154,7 +156,7 @@ static void asking_done(struct stn_call *call, int code, const struct stn_cql_re
         snprintf(words, sizeof words, "%s", why ? why : "");
     }
     if (p->state != PREPARED_READY) stn_session_remember(a->node->session, words);
-    release_parked(a->node, p, final, words);
+    release_parked(a->node, p, final, words, failure);
     free(a);
 }
 
@@ -230,7 +232,7 @@ void stn_statement_known(struct stn_node *node, const struct stn_query_call *q) 
 void stn_statements_unpark(struct stn_node *node) {
     for (size_t i = 0; i < node->prepared_cap; i++)
         if (node->prepared[i].state == PREPARED_NOT)
-            release_parked(node, &node->prepared[i], STERNA_OK, NULL);
+            release_parked(node, &node->prepared[i], STERNA_OK, NULL, NULL);
 }
 
 /* ---- the first time ---- */

@@ -37,13 +37,18 @@ int stn_cql_may_ask_again(uint16_t consistency, int *asked_again) {
     return 1;
 }
 
-/* What we found wrong, and where, or else what the session says. */
-void stn_cql_read_fail(struct stn_cql_read *read, int code, const struct stn_query_answer *answer) {
-    const char *where = answer ? answer->why : NULL;
+/* What we found wrong, and where, or else what the session says: of what a server refuses also the
+ * table, since by itself it may tell no more than "Unknown CF" and an id of its own. */
+void stn_cql_read_fail(struct stn_cql_read *read, int code, const char *table,
+                       const struct stn_query_answer *answer) {
+    const char *where = answer->why;
     if (read->code < 0) return;
     read->code = code;
     size_t used = strlen(read->why);
-    if (where) snprintf(read->why + used, sizeof read->why - used, used ? " (%s)" : "%s", where);
+    const char *of = answer->failure ? table : "";
+    if (where)
+        snprintf(read->why + used, sizeof read->why - used, used ? " (%s%s%s)" : "%s%s%s", of,
+                 *of ? ": " : "", where);
 }
 
 int stn_cql_read_misrouted(struct stn_cql_read *read) {
@@ -232,7 +237,7 @@ static void on_done(struct stn_query_call *q, int code, const struct stn_query_a
     /* Once a sample: no formatting. Its last byte is always 0. */
     memccpy(read->from, answer->from ? answer->from : "", 0, sizeof read->from - 1);
     if (code == STERNA_OK) code = land_rest(read);
-    if (code < 0) stn_cql_read_fail(read, code, answer);
+    if (code < 0) stn_cql_read_fail(read, code, read->source->table, answer);
     stn_cql_read_release(read);
 }
 
@@ -424,6 +429,8 @@ int stn_cql_source_open(struct stn_source **out, struct stn_cassandra *c, struct
     /* Deadlines and tries on other replicas are the session's. */
     s->base = (struct stn_source){.ops = &ops, .ahead_bytes = AHEAD_BYTES, .timeout_ms = 0};
     s->session = c->session;
+    s->table = c->data_table;
+    s->chunk_table = c->chunk_table;
     s->sink = sink;
     s->pid = getpid();
     s->consistency = c->location.read_consistency;

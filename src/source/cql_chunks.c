@@ -36,7 +36,7 @@ static void fail(struct stn_cql_chunk *chunk, int code, const struct stn_query_a
     if (chunk->what)
         snprintf(read->why, sizeof read->why, "field %s, chunk %u: %s",
                  read->source->places[chunk->field].name, chunk->number, chunk->what);
-    stn_cql_read_fail(read, code, answer);
+    stn_cql_read_fail(read, code, read->source->chunk_table, answer);
 }
 
 static int chunk_row(struct stn_query_call *q, const struct stn_cql_value *small) {

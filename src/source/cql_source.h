@@ -73,6 +73,7 @@ struct stn_cql_source {
     /* fixed once open */
     uint16_t consistency;
     int foreign;
+    const char *table, *chunk_table;     /* the store's; the latter may be NULL */
     struct stn_statement *rows, *chunks; /* chunks NULL: values are never in chunks */
     struct stn_row_shape shape;
     uint16_t label_at; /* small column; 0: none */
@@ -113,8 +114,9 @@ int stn_cql_read_place(struct stn_cql_read *read, uint32_t field, uint64_t bytes
 int stn_cql_read_misrouted(struct stn_cql_read *read);
 /* Tries of a call beyond its first. */
 void stn_cql_count_tries(struct stn_cql_source *s, const struct stn_query_call *q);
-/* The first failure counts; `answer` may be NULL. */
-void stn_cql_read_fail(struct stn_cql_read *read, int code, const struct stn_query_answer *answer);
+/* The first failure counts. `table` is the one that was asked. */
+void stn_cql_read_fail(struct stn_cql_read *read, int code, const char *table,
+                       const struct stn_query_answer *answer);
 /* One that was on its way is back; the last one completes the ticket. */
 void stn_cql_read_release(struct stn_cql_read *read);
 /* Another replica may have it whole: asks there, with a line in the log, and returns 1; 0 after a

@@ -276,7 +276,7 @@ static int try(struct stn_session *session, struct stn_query_call *q, unsigned t
         if (code == STERNA_OK) code = give_row(q, &a);
         over = code != STERNA_EUNREACHABLE && (code != STERNA_EPROTO || tries == 6);
         over |= a.code < 0;
-        struct stn_query_answer answer = {.why = a.why};
+        struct stn_query_answer answer = {.why = a.why, .failure = a.failure};
         if (over) q->ops->done(q, code, &answer);
     }
     free_answer(&a);

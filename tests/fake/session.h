@@ -30,8 +30,9 @@ struct fake_answer { /* as it is about to be given; the test may change it */
     uint64_t number; /* of calls with this text, from 1; tries count */
     int code;        /* negative: done() with it */
     const char *why;
-    int found;                       /* SELECT: there is a row */
-    struct stn_cql_value values[80]; /* columns of the SELECT */
+    const struct stn_cql_failure *failure; /* the server's, if it is one */
+    int found;                             /* SELECT: there is a row */
+    struct stn_cql_value values[80];       /* columns of the SELECT */
     size_t n_values;
     uint8_t *memory[80];   /* of the values, to be changed in place */
     uint32_t broken_bytes; /* > 0: after so many bytes of the first blob the connection is lost, and

@@ -188,10 +188,24 @@ static void test_cql_source_refuses_what_it_did_not_prepare(void **state) {
 static struct {           /* the script of edit() */
     const char *text;     /* of statements that begin so */
     uint64_t first, last; /* tries, counted by the statement */
-    enum { WRONG_KEY, SHORT_KEY, FLIP, CUT, NO_BYTES, NO_CRC, NO_VALUE, GONE, FAIL, BREAK } what;
+    enum {
+        WRONG_KEY,
+        SHORT_KEY,
+        FLIP,
+        CUT,
+        NO_BYTES,
+        NO_CRC,
+        NO_VALUE,
+        GONE,
+        FAIL,
+        REFUSE,
+        BREAK
+    } what;
     size_t column;    /* of the SELECT */
     uint16_t only_at; /* consistency; 0: any */
 } script;
+
+static const struct stn_cql_failure refusal = {.code = STN_CQL_E_SERVER};
 
 static void edit(struct fake *f, struct fake_answer *a) {
     (void)f;
@@ -219,6 +233,11 @@ static void edit(struct fake *f, struct fake_answer *a) {
     case FAIL:
         a->code = STERNA_ETIMEOUT;
         a->why = "127.0.0.1:9042: read timeout";
+        break;
+    case REFUSE: /* what a server says of a table that was dropped a moment ago */
+        a->code = STERNA_EIO;
+        a->why = "127.0.0.1:9042: server error: Unknown CF 3fde6330";
+        a->failure = &refusal;
         break;
     case BREAK:
         a->broken_bytes = 100;
@@ -256,6 +275,8 @@ static void test_cql_source_wrong_answers(void **state) {
         {"no row", ROW, FOREVER, GONE, 0, 0, STERNA_ENOTFOUND, NULL, 0, 2, 0},
         {"a failure", ROW, FOREVER, FAIL, 0, 0, STERNA_ETIMEOUT, "127.0.0.1:9042: read timeout", 0,
          1, 0},
+        {"the server fails", ROW, FOREVER, REFUSE, 0, 0, STERNA_EIO,
+         "t_data: 127.0.0.1:9042: server error: Unknown CF", 0, 1, 0},
         {"a lost connection", ROW, 1, BREAK, 0, 0, 0, NULL, 0, 2, 0},
         {"another sample's chunk", CHUNK, 2, WRONG_KEY, 0, 0, 0, NULL, 2, 1, 12},
         {"another chunk", CHUNK, 1, WRONG_KEY, 1, 0, 0, NULL, 1, 1, 11},
@@ -271,6 +292,8 @@ static void test_cql_source_wrong_answers(void **state) {
         {"a chunk missing", CHUNK, FOREVER, GONE, 0, 0, STERNA_ENOTFOUND, "chunk 0: is missing", 0,
          1, 20},
         {"a chunk fails", CHUNK, 1, FAIL, 0, 0, STERNA_ETIMEOUT, "read timeout", 0, 1, 10},
+        {"the server fails at a chunk", CHUNK, 1, REFUSE, 0, 0, STERNA_EIO,
+         "t_chunk: 127.0.0.1:9042: server error: Unknown CF", 0, 1, 10},
     };
     open_source(2);
     fake.edit = edit;
