@@ -124,4 +124,16 @@ struct stn_conn_stats {
 };
 void stn_conn_stats(const struct stn_conn *conn, struct stn_conn_stats *out);
 
+struct stn_conn_tcp {                    /* as the kernel tells; 0 where it does not */
+    uint64_t tcp_rtt_ns, tcp_min_rtt_ns; /* of what we send: small requests */
+    uint64_t segments_in;                /* with those that carry nothing */
+    uint64_t out_of_order_segments; /* all that came behind a hole, until it was filled: one lost
+                                       segment makes many */
+    uint64_t retransmitted;         /* segments of ours */
+    uint64_t receive_space_bytes;   /* what the buffer is being tuned for */
+    char congestion[16];            /* how we send; the server's own way is not to be seen */
+};
+/* Two system calls. Before it is READY, or after its end, there may be nothing to tell. */
+void stn_conn_tcp(const struct stn_conn *conn, struct stn_conn_tcp *out);
+
 #endif

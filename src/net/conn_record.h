@@ -4,6 +4,7 @@
  *   conn_io.c         bytes out of the send buffer and into the receiver
  *   conn_handshake.c  what is said before requests are: a table of states
  *   conn_answers.c    which call an answer belongs to
+ *   conn_tcp.c        what the kernel tells of it
  *   streams.c         numbers of calls */
 #ifndef STN_CONN_RECORD_H
 #define STN_CONN_RECORD_H
