@@ -191,8 +191,8 @@ int wan_network_configure(const struct wan_end_options *o, char *why) {
     (void)write_file("/proc/sys/net/ipv6/conf/" WAN_DEVICE "/disable_ipv6", "1");
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return wan_failed(why, "socket");
-    int rc = ioctl(fd, SIOCSIFTXQLEN, &r) < 0 ? wan_failed(why, "%s: queue", WAN_DEVICE) : 0;
-    if (rc == 0) rc = set_addresses(fd, o, why);
+    (void)ioctl(fd, SIOCSIFTXQLEN, &r); /* not for users; 500 packets will do, mostly */
+    int rc = set_addresses(fd, o, why);
     if (rc == 0) rc = device_up(fd, WAN_DEVICE, why);
     close(fd);
     if (rc == 0) rc = set_congestion(o, why);
