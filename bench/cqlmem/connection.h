@@ -11,6 +11,11 @@ struct arrival { /* with --delay-ms: bytes up to `end` count from `due_ns` on */
     uint64_t end, due_ns;
 };
 
+struct late { /* a request that is answered when it is due */
+    uint64_t due_ns;
+    uint8_t *frame;
+};
+
 struct connection {
     int kind; /* SOURCE_CONNECTION, for the worker's epoll */
     int fd;
@@ -26,6 +31,9 @@ struct connection {
     uint64_t delay_ns;
     struct arrival *arrivals;
     size_t n_arrivals, arrivals_cap;
+    uint64_t late_ns;  /* of the requests that FAULT_LATE chooses */
+    struct late *late; /* in order */
+    size_t n_late, late_cap;
     uint64_t due_bytes; /* of all that came, so many may be taken */
     struct output out;
     struct stn_cql_value *values; /* of a request */
@@ -37,14 +45,14 @@ struct connection {
     struct connection *next, *prev; /* of the worker */
 };
 
-struct connection *connection_new(int fd, struct store *store, struct node *node,
-                                  uint64_t delay_ns);
+struct connection *connection_new(int fd, struct store *store, struct node *node, uint64_t delay_ns,
+                                  uint64_t late_ns);
 void connection_free(struct connection *c);
 
 /* Reads, answers, sends, until the socket has no more or takes no more. The epoll events to wait
  * for, or 0: it is over. */
 uint32_t connection_turn(struct connection *c, uint64_t now_ns);
-/* When bytes that are here already are due; UINT64_MAX: none are. */
+/* When something that is here already is due; UINT64_MAX: none are. */
 uint64_t connection_due_ns(const struct connection *c);
 
 /* frames.c: answers one request into c->out. Under the store's lock. -1: close after sending. */

@@ -37,11 +37,12 @@ static const char usage[] =
     "  --until-eof          end when standard input does\n"
     "  --stats              print counts at the end, as JSON on stderr\n"
     "\n"
-    "One EXECUTE in N fails; the last three only where a row goes from a uuid to a blob:\n"
+    "One EXECUTE in N fails; those on the right only where a row goes from a uuid to a blob:\n"
     "  --overload-every N   ERROR overloaded      --rst-every N        connection reset in the "
     "blob\n"
     "  --drop-every N       no answer             --corrupt-every N    a bit of the blob differs\n"
-    "  --unprepared-every N ERROR unprepared      --wrong-key-every N  a bit of the id differs\n";
+    "  --unprepared-every N ERROR unprepared      --wrong-key-every N  a bit of the id differs\n"
+    "  --late-every N       answered --late-ms M later (500), behind others\n";
 
 struct options {
     struct server_options server;
@@ -137,6 +138,7 @@ enum {
     OPTION_PASSWORD,
     OPTION_SYNTHETIC,
     OPTION_DELAY,
+    OPTION_LATE,
     OPTION_EOF,
     OPTION_CONTROL,
     OPTION_STATS,
@@ -154,6 +156,7 @@ static const struct option longs[] = {{"listen", 1, 0, OPTION_LISTEN},
                                       {"password", 1, 0, OPTION_PASSWORD},
                                       {"synthetic", 1, 0, OPTION_SYNTHETIC},
                                       {"delay-ms", 1, 0, OPTION_DELAY},
+                                      {"late-ms", 1, 0, OPTION_LATE},
                                       {"until-eof", 0, 0, OPTION_EOF},
                                       {"control", 0, 0, OPTION_CONTROL},
                                       {"stats", 0, 0, OPTION_STATS},
@@ -164,6 +167,7 @@ static const struct option longs[] = {{"listen", 1, 0, OPTION_LISTEN},
                                       {"rst-every", 1, 0, OPTION_FAULT + FAULT_RST},
                                       {"corrupt-every", 1, 0, OPTION_FAULT + FAULT_CORRUPT},
                                       {"wrong-key-every", 1, 0, OPTION_FAULT + FAULT_WRONG_KEY},
+                                      {"late-every", 1, 0, OPTION_FAULT + FAULT_LATE},
                                       {0}};
 
 static void take_option(int option, const char *name, struct store *s, struct options *o) {
@@ -198,6 +202,9 @@ static void take_option(int option, const char *name, struct store *s, struct op
     case OPTION_DELAY:
         o->server.delay_ms = number(name, optarg);
         break;
+    case OPTION_LATE:
+        o->server.late_ms = number(name, optarg);
+        break;
     case OPTION_EOF:
         o->until_eof = 1;
         break;
@@ -217,7 +224,7 @@ static void take_option(int option, const char *name, struct store *s, struct op
 
 static void take_options(int argc, char **argv, struct store *s, struct options *o) {
     int option, index = 0;
-    *o = (struct options){.server = {.threads = 1}};
+    *o = (struct options){.server = {.threads = 1, .late_ms = 500}};
     s->vnodes = 16;
     s->rf = 1;
     while ((option = getopt_long(argc, argv, "", longs, &index)) != -1) {

@@ -103,7 +103,8 @@ static void accept_all(struct server *s, struct node *node) {
     while ((fd = accept4(node->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct connection *c =
-            connection_new(fd, s->store, node, s->options.delay_ms * STN_NS_PER_MS);
+            connection_new(fd, s->store, node, s->options.delay_ms * STN_NS_PER_MS,
+                           s->options.late_ms * STN_NS_PER_MS);
         c->kind = SOURCE_CONNECTION;
         link_connection(&s->workers[s->next++ % s->options.threads], c);
     }
@@ -127,7 +128,8 @@ static struct connection *first_connection(struct worker *w) {
     return c;
 }
 
-/* With --delay-ms: gives a turn to all that have something due; returns when the next has. */
+/* With --delay-ms or --late-every: gives a turn to all that have something due; returns when the
+ * next has. */
 static uint64_t turn_due(struct worker *w) {
     uint64_t now = stn_now(stn_clock_monotonic()), next = UINT64_MAX;
     struct connection *after;
@@ -231,7 +233,7 @@ static void *work(void *arg) {
                 turn(w, source);
         }
         if (ordered && !obey(w)) return NULL;
-        if (w->server->options.delay_ms) due = turn_due(w);
+        if (w->server->options.delay_ms || w->server->store->every[FAULT_LATE]) due = turn_due(w);
     }
 }
 

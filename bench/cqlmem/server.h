@@ -8,6 +8,7 @@ struct server;
 struct server_options {
     unsigned threads;
     uint64_t delay_ms;
+    uint64_t late_ms;       /* of the requests that FAULT_LATE chooses */
     const char *congestion; /* TCP_CONGESTION; NULL: the system's */
 };
 

@@ -43,6 +43,7 @@ enum fault {
     FAULT_RST,
     FAULT_CORRUPT,
     FAULT_WRONG_KEY,
+    FAULT_LATE,
     FAULT_COUNT
 };
 

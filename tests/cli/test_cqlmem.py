@@ -324,6 +324,12 @@ class Synthetic(CqlmemTest):
         streams = [client.send(EXECUTE, client.execute_body(select, key)) for key in ids(4)]
         self.assertEqual([client.receive()[0] for _ in range(2)], streams[0::2])
 
+    def test_one_in_n_is_answered_behind_others(self):
+        client, select = self.open("--late-every", 3, "--late-ms", 1000)
+        streams = [client.send(EXECUTE, client.execute_body(select, key)) for key in ids(7)]
+        early, late = [0, 1, 3, 4, 6], [2, 5]
+        self.assertEqual([client.receive()[0] for _ in streams], [streams[i] for i in early + late])
+
     def test_many_requests_at_once_over_many_threads(self):
         server = self.serve("--synthetic", self.BYTES, "--keyspace", "ks", "--threads", 3)
         clients = [self.connect(server) for _ in range(6)]
