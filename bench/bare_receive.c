@@ -4,6 +4,7 @@
  *
  *   bare_receive HOST:PORT --connections 4 --outstanding 16 --seconds 3 --buffer 256K [--crc 1]
  *
+ * --warm SECONDS before the clock starts (a fifth of --seconds).
  * --crc 1: the bytes that came are also run through CRC-32C, in the buffer.
  * --ring BYTES: each call reads into the next part of so much memory, as when samples are kept for
  * as long as batches live; what a buffer that stays in the cache saves is not saved then.
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <isa-l/crc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +35,12 @@ struct link {
     int16_t answered[STREAMS_MAX]; /* streams to be used again */
     size_t n_answered;
     uint8_t *out;
+};
+
+struct connecting { /* a link that another thread connects */
+    struct link *link;
+    const char *server;
+    pthread_t thread;
 };
 
 struct run {
@@ -141,15 +149,32 @@ static void go_on(struct run *r, int poll, double seconds) {
     }
 }
 
+static void *connect_link(void *arg) {
+    struct connecting *c = arg;
+    c->link->fd = cql_connect(c->server);
+    return NULL;
+}
+
+/* All but the first at once: on a long link one after the other would take minutes. */
+static void connect_others(struct run *r, const char *server) {
+    struct connecting *all = must(calloc(r->n_links, sizeof *all));
+    for (size_t i = 1; i < r->n_links; i++) {
+        all[i] = (struct connecting){.link = &r->links[i], .server = server};
+        if (pthread_create(&all[i].thread, NULL, connect_link, &all[i]) != 0) die("no thread");
+    }
+    for (size_t i = 1; i < r->n_links; i++) pthread_join(all[i].thread, NULL);
+    free(all);
+}
+
 static int open_links(struct run *r, const char *server, const char *select) {
     int poll = epoll_create1(EPOLL_CLOEXEC);
+    r->links[0].fd = cql_connect(server);
+    if (!select) cql_make_table(r->links[0].fd);
+    r->frame_bytes =
+        cql_make_execute(r->links[0].fd, select ? select : CQL_SELECT, r->frame, sizeof r->frame);
+    connect_others(r, server);
     for (size_t i = 0; i < r->n_links; i++) {
         struct link *l = &r->links[i];
-        l->fd = cql_connect(server);
-        if (i == 0 && !select) cql_make_table(l->fd);
-        if (i == 0)
-            r->frame_bytes =
-                cql_make_execute(l->fd, select ? select : CQL_SELECT, r->frame, sizeof r->frame);
         l->out = must(malloc(r->outstanding * r->frame_bytes));
         for (size_t k = 0; k < r->outstanding; k++) l->answered[l->n_answered++] = (int16_t)(k + 2);
         struct epoll_event e = {.events = EPOLLIN, .data.ptr = l};
@@ -186,7 +211,7 @@ int main(int argc, char **argv) {
     if (!select != !ids) die("--select and --ids: both or none");
     if (ids) read_ids(&r, ids);
     int poll = open_links(&r, argv[1], select);
-    go_on(&r, poll, 0.2 * seconds); /* warms up */
+    go_on(&r, poll, option_real(argc, argv, "warm", 0.2 * seconds));
     uint64_t warm_bytes = r.bytes;
     r.samples = r.bytes = r.calls = 0;
     double start = now_s(), cpu = cpu_s();
