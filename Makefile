@@ -20,6 +20,8 @@ fuzz: ## run each fuzzer for a minute (clang)
 	@tools/fuzz
 bench: ## ratios against bare loops and the disk, in one run (bench/README.md)
 	@tools/bench $(BUILD)
+bench-wan: ## over emulated links of 0, 20 and 150 ms [ARGS=--quick]
+	@tools/bench wan $(BUILD) $(ARGS)
 bench-cassandra: ## the same against a real Cassandra of one node
 	@tools/bench cassandra $(BUILD)
 lint: ## does the source have the house format?
@@ -35,4 +37,4 @@ clean: ## remove what was built (build/ and its sanitizer siblings, with the dem
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-.PHONY: all demo check live asan tsan fault fuzz bench bench-cassandra lint format install setup clean help
+.PHONY: all demo check live asan tsan fault fuzz bench bench-wan bench-cassandra lint format install setup clean help
