@@ -3,6 +3,7 @@
 #define STERNA_LOADER_H
 
 #include "sterna/batch.h"
+#include "sterna/path.h"
 #include "sterna/state.h"
 
 #ifdef __cplusplus
@@ -118,6 +119,9 @@ STERNA_API int sterna_loader_state(sterna_loader *loader, void *buf, size_t cap,
 STERNA_API uint64_t sterna_loader_steps(const sterna_loader *loader);
 
 STERNA_API void sterna_loader_stats(sterna_loader *loader, struct sterna_stats *out);
+
+/* How the way to the store is now; zeros and STERNA_PATH_LOCAL for a store on this machine. */
+STERNA_API void sterna_loader_path(sterna_loader *loader, struct sterna_path *out);
 
 /* The newest `cap` at most of the samples given up (at most 1000 are kept), oldest first; returns
  * how many were written. */

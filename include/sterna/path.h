@@ -9,30 +9,33 @@ extern "C" {
 #endif
 
 enum sterna_path_phase {                             /* what the window does now */
-                        STERNA_PATH_LOCAL = 0,       /* there is no network */
-                        STERNA_PATH_CONNECTING = 1,  /* no answer yet */
-                        STERNA_PATH_RAMP = 2,        /* doubles each round trip: rate not known */
-                        STERNA_PATH_STEADY = 3,      /* twice rate times round trip */
-                        STERNA_PATH_DRAIN = 4,       /* a moment's pause to measure the round trip */
-                        STERNA_PATH_BACK_OFF = 5     /* a node was overloaded */
+                         STERNA_PATH_LOCAL = 0,      /* there is no network */
+                         STERNA_PATH_CONNECTING = 1, /* no answer yet */
+                         STERNA_PATH_RAMP = 2,       /* doubles each round trip: rate not known */
+                         STERNA_PATH_STEADY = 3,     /* twice rate times round trip */
+                         STERNA_PATH_DRAIN = 4,   /* a moment's pause to measure the round trip */
+                         STERNA_PATH_BACK_OFF = 5 /* a node was overloaded */
 };
 
 struct sterna_path { /* sums over all nodes that are read from; 0: not known */
     enum sterna_path_phase phase;
-    uint64_t rtt_ns;                   /* least round trip, of the nearest node */
-    uint64_t rtt_far_ns;               /* and of the farthest */
-    uint64_t rate_bytes_s;             /* delivered in the last round trips */
-    uint64_t rate_max_bytes_s;         /* the windowed maximum that windows follow */
-    uint64_t window_bytes;             /* that may be asked for and not answered */
-    uint64_t in_flight_bytes;          /* that are */
-    uint64_t received_bytes;           /* since open, with everything that is no payload */
+    uint64_t rtt_ns;                       /* least round trip, of the nearest node */
+    uint64_t rtt_far_ns;                   /* and of the farthest */
+    uint64_t rate_bytes_s;                 /* delivered in the last round trips */
+    uint64_t rate_max_bytes_s;             /* the windowed maximum that windows follow */
+    uint64_t window_bytes;                 /* that may be asked for and not answered */
+    uint64_t in_flight_bytes;              /* that are */
+    uint64_t received_bytes;               /* since open, with everything that is no payload */
     uint32_t connections, connections_max; /* now, and at most so far */
-    uint32_t nodes;                    /* connected */
-    uint64_t hedges, hedged_bytes;     /* second requests for stragglers; bytes of the losers */
-    uint64_t suspects;                 /* requests moved away from a node that had fallen silent */
-    uint64_t overloaded;               /* answers that said so */
+    uint32_t nodes;                        /* connected */
+    uint64_t hedges, hedged_bytes;         /* second requests for stragglers; bytes of the losers */
+    uint64_t suspects;   /* requests moved away from a node that had fallen silent */
+    uint64_t overloaded; /* answers that said so */
     uint64_t lost_connections;
-    char decision[160];                /* the window's last, in words; "": none yet */
+    char decision[160]; /* the window's last, in words; "": none yet */
+
+    uint64_t retrying; /* requests that failed and wait for their next try, now */
+    char trouble[160]; /* the last failure, in words; "": none yet */
 };
 
 #ifdef __cplusplus

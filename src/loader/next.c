@@ -144,6 +144,11 @@ void sterna_loader_stats(sterna_loader *l, struct sterna_stats *out) {
     out->allocations = pool.allocations;
 }
 
+void sterna_loader_path(sterna_loader *l, struct sterna_path *out) {
+    *out = (struct sterna_path){.phase = STERNA_PATH_LOCAL};
+    if (l->source->ops->path) l->source->ops->path(l->source, out);
+}
+
 size_t sterna_loader_exceptions(sterna_loader *l, struct sterna_exception *out, size_t cap) {
     pthread_mutex_lock(&l->lock);
     uint64_t n = STN_MIN(l->n_exceptions, (uint64_t)STN_MIN(cap, (size_t)STN_EXCEPTIONS_MAX));

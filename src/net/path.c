@@ -1,4 +1,6 @@
 /* What the session knows of the way to its nodes, gathered now and then for other threads. */
+#include <stdio.h>
+
 #include "net/parts.h"
 
 #define PUBLISH_EVERY_NS (10 * STN_NS_PER_MS)
@@ -34,6 +36,8 @@ static void gather(struct stn_session *s, struct sterna_path *path) {
     path->phase = path->nodes ? STERNA_PATH_STEADY : STERNA_PATH_CONNECTING;
     path->overloaded = atomic_load(&s->overloaded);
     path->lost_connections = atomic_load(&s->lost);
+    path->retrying = s->later.n;
+    snprintf(path->trouble, sizeof path->trouble, "%.159s", s->last_error);
 }
 
 void stn_path_publish(struct stn_session *s, uint64_t now_ns) {
