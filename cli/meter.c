@@ -7,8 +7,8 @@
 
 #include "cli.h"
 
-const char *const cli_stall_names[STERNA_STALL_COUNT] = {"connect", "latency", "bandwidth",
-                                                         "server",  "decode",  "budget"};
+const char *const cli_stall_names[STERNA_STALL_COUNT] = {
+    "connect", "latency", "bandwidth", "server", "decode", "budget", "max-rate"};
 
 double cli_per_second(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
 

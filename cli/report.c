@@ -186,7 +186,7 @@ static void stalls(FILE *to, const struct cli_figures *f) {
     double most = 0, total = cli_stall_total(f);
     fprintf(to, "<h2>Stalls</h2><p>The consumer waited %.2f s of %.2f s (%.1f%%); by cause:</p>",
             total, f->seconds, 100 * cli_per_second(total, f->seconds));
-    svg_open(to, 6 * 30 + 4, "stalls by cause");
+    svg_open(to, STERNA_STALL_COUNT * 30 + 4, "stalls by cause");
     for (int c = 0; c < STERNA_STALL_COUNT; c++) most = fmax(most, f->stall_s[c]);
     for (int c = 0; c < STERNA_STALL_COUNT; c++) {
         double width = most > 0 ? f->stall_s[c] / most * 560 : 0;

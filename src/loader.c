@@ -17,6 +17,7 @@ static uint64_t next_turn_ns(const sterna_loader *l) {
 static void turn(sterna_loader *l) {
     uint64_t now_ns = stn_now(l->env.clock);
     atomic_store(&l->released, 0);
+    stn_loader_account_stall(l, now_ns);
     stn_loader_land(l, now_ns);
     stn_loader_expire(l, now_ns);
     stn_loader_compose(l, now_ns);
@@ -26,7 +27,7 @@ static void turn(sterna_loader *l) {
         do stn_loader_send(l, now_ns);
         while (stn_loader_feed_starved(l) > 0);
     }
-    stn_loader_explain(l, now_ns);
+    stn_loader_conclude(l);
     /* Memory that came back during this turn may have been looked for in vain before. */
     int again = atomic_load(&l->wants_room) && atomic_load(&l->released);
     l->wake_ns = again ? now_ns : next_turn_ns(l);

@@ -53,13 +53,16 @@ struct sterna_loader_options { /* fill with sterna_loader_options_init() first *
 };
 
 enum sterna_stall {                           /* what a consumer waited for */
-                    STERNA_STALL_CONNECT = 0, /* opening and the first answer */
-                    STERNA_STALL_LATENCY,   /* one answer that the batch lacks, while others come */
-                    STERNA_STALL_BANDWIDTH, /* bytes on their way at the rate the source gives */
-                    STERNA_STALL_SERVER,    /* errors, retries, back-off */
-                    STERNA_STALL_DECODE,    /* checksums and decoding */
-                    STERNA_STALL_BUDGET,    /* no memory to ask for more: batches are held, or the
-                                               budget is small */
+                    STERNA_STALL_CONNECT = 0, /* the first answer, or any node to ask */
+                    STERNA_STALL_LATENCY,     /* round trips: the rate is being found out, little is
+                                                 left to ask for, or one answer comes later than
+                                                 others */
+                    STERNA_STALL_BANDWIDTH,   /* bytes, which come about as fast as they ever did */
+                    STERNA_STALL_SERVER,      /* errors, retries, back-off, a slow or silent node */
+                    STERNA_STALL_DECODE,      /* checksums and decoding */
+                    STERNA_STALL_BUDGET,      /* no memory to ask for more: batches are held, or the
+                                                 budget is small */
+                    STERNA_STALL_RATE,        /* max_rate_bytes_s */
                     STERNA_STALL_COUNT
 };
 

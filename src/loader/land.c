@@ -38,6 +38,7 @@ void stn_loader_land(sterna_loader *l, uint64_t now_ns) {
         next = slot->next;
         if (item) {
             stn_loader_unlink_slot(l, slot);
+            stn_loader_note_answer(l, slot->sent_ns, now_ns);
             item->slot = NULL;
             if (slot->code == STERNA_EBUDGET) {
                 item->wanted_bytes = slot->wanted_bytes;

@@ -53,6 +53,18 @@ struct stn_loader_env { /* what a loader stands on; tests give their own clock a
     uint32_t n_fields;
 };
 
+struct stn_watch { /* what consumers wait for, and since when */
+    int polled;    /* one asked, got nothing, and will ask again */
+    int paced;     /* max_rate held a request back */
+    enum sterna_stall cause;
+    uint64_t mark_ns;                 /* waiting is accounted for up to here */
+    uint64_t verify_ns;               /* the sink's, then */
+    uint64_t looked_ns;               /* when the cause was found */
+    uint64_t trouble_ns, n_troubles;  /* when anything failed last, and how often in all */
+    uint64_t byte_ns, received_bytes; /* when bytes came last, and how many in all */
+    uint64_t youngest_sent_ns, youngest_answered_ns; /* of all requests that were answered */
+};
+
 struct sterna_loader {
     /* set once */
     struct stn_loader_env env;
@@ -110,8 +122,7 @@ struct sterna_loader {
     struct sterna_exception *exceptions; /* a ring */
     uint64_t n_exceptions;
     int n_consumers_waiting;
-    enum sterna_stall cause;
-    uint64_t stall_mark_ns;
+    struct stn_watch watch;
     uint64_t wake_ns;
 };
 
@@ -131,7 +142,7 @@ void stn_loader_compose(sterna_loader *l, uint64_t now_ns); /* landed items -> r
 size_t stn_loader_feed_starved(sterna_loader *l);           /* starve.c: how many found room */
 void stn_loader_plan_ahead(sterna_loader *l);               /* plan -> open items */
 void stn_loader_send(sterna_loader *l, uint64_t now_ns);    /* open items -> requests */
-void stn_loader_explain(sterna_loader *l, uint64_t now_ns); /* what consumers wait for */
+void stn_loader_conclude(sterna_loader *l); /* explain.c: is it the end, or is there no room? */
 
 /* All stages once; consumers are told of what is ready. */
 void stn_loader_turn(sterna_loader *l);
@@ -139,8 +150,10 @@ void *stn_loader_run(void *loader); /* the loader thread */
 
 /* The last failure there can be: every later next() returns it. */
 void stn_loader_fail(sterna_loader *l, int code, const char *message);
-/* Time that consumers waited since the last call goes to its cause. */
+/* Time that consumers waited since the last call goes to its cause. Before anything changes that
+ * says why they waited, and whenever one begins or ends to wait. */
 void stn_loader_account_stall(sterna_loader *l, uint64_t now_ns);
+void stn_loader_note_answer(sterna_loader *l, uint64_t sent_ns, uint64_t now_ns);
 
 /* ---- items and lists (item.c) ---- */
 

@@ -85,6 +85,13 @@ static void wait_ready(sterna_loader *l, uint64_t until_ns) {
     l->n_consumers_waiting--;
 }
 
+/* A consumer that asked and got nothing waits for it, wherever it does. */
+static void set_polled(sterna_loader *l, int polled) {
+    if (l->watch.polled == polled) return;
+    stn_loader_account_stall(l, stn_now(l->env.clock));
+    l->watch.polled = polled;
+}
+
 /* Keeps the descriptor readable exactly while there is something to say. */
 static void quiet(sterna_loader *l) {
     uint64_t count;
@@ -101,8 +108,10 @@ int sterna_loader_next(sterna_loader *l, sterna_batch **out, int timeout_ms,
     uint64_t now_ns = stn_now(l->env.clock);
     uint64_t until_ns = timeout_ms < 0 ? UINT64_MAX : now_ns + (uint64_t)timeout_ms * STN_NS_PER_MS;
     pthread_mutex_lock(&l->lock);
+    set_polled(l, 0);
     while ((rc = take_ready(l, out, err)) == STERNA_AGAIN && stn_now(l->env.clock) < until_ns)
         wait_ready(l, until_ns);
+    if (rc == STERNA_AGAIN) set_polled(l, 1);
     quiet(l);
     pthread_mutex_unlock(&l->lock);
     if (rc == STERNA_OK) stn_waker_wake(&l->waker); /* there is room to read further ahead */

@@ -121,6 +121,7 @@ static int make_items(sterna_loader *l, struct sterna_error *err) {
     /* Requests on their way, and as many again whose answers nobody waits for any more. */
     if (stn_sink_init(&l->sink, 2 * l->n_items, l->schema->n_fields, l->pool, wake_loader, l) < 0)
         return stn_fail_memory(err, "requests");
+    l->sink.clock = l->env.clock;
     for (uint32_t i = l->n_items; i-- > 0;) {
         l->items[i].extents = l->item_extents + (size_t)i * l->schema->n_fields;
         l->items[i].next = l->free_items;
@@ -184,7 +185,7 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
     sterna_selection_info(selection, &l->info);
     l->batch_rows = (uint32_t)STN_MIN((uint64_t)options->batch_size, l->info.n);
     l->pid = getpid();
-    l->opened_ns = stn_now(env->clock);
+    l->opened_ns = l->watch.mark_ns = stn_now(env->clock);
     l->retry = STN_RETRY_DEFAULT;
     if (options->max_attempts) l->retry.max_attempts = options->max_attempts;
     l->typical_bytes = 131072;

@@ -166,7 +166,7 @@ void stn_sink_restart(struct stn_sink *sink, uint64_t ticket) {
 }
 
 /* Parts that are whole are not looked at again. */
-static int verify(struct stn_sink *sink, const struct stn_slot *slot) {
+static int verify_parts(struct stn_sink *sink, const struct stn_slot *slot) {
     for (uint32_t p = 0; p < sink->n_parts; p++) {
         struct stn_part *part = &slot->parts[p];
         if (!part->placed || part->unchecked) continue;
@@ -177,6 +177,15 @@ static int verify(struct stn_sink *sink, const struct stn_slot *slot) {
         part->unchecked = 1;
     }
     return STERNA_OK;
+}
+
+static int verify(struct stn_sink *sink, const struct stn_slot *slot) {
+    if (!sink->clock) return verify_parts(sink, slot);
+    uint64_t begun_ns = stn_now(sink->clock);
+    int rc = verify_parts(sink, slot);
+    atomic_fetch_add_explicit(&sink->verify_ns, stn_now(sink->clock) - begun_ns,
+                              memory_order_relaxed);
+    return rc;
 }
 
 int stn_sink_verify(struct stn_sink *sink, uint64_t ticket) {

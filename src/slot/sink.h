@@ -51,6 +51,7 @@ struct stn_sink {
     struct stn_pool *pool;
     void (*wake)(void *ctx);
     void *ctx;
+    struct stn_clock *clock; /* or NULL */
     /* loader thread */
     struct stn_slot *free;
     /* any thread, guarded by lock */
@@ -58,6 +59,7 @@ struct stn_sink {
     struct stn_slot *inbox, **inbox_end;
     /* any thread, atomic */
     atomic_uint_least64_t late, misrouted, corrupt, retries; /* retries: the source's own */
+    atomic_uint_least64_t verify_ns; /* spent on checksums, by all threads; 0 without a clock */
 };
 
 int stn_sink_init(struct stn_sink *sink, uint32_t n_slots, uint32_t n_parts, struct stn_pool *pool,

@@ -413,6 +413,7 @@ int stn_lmdb_source_open(struct stn_source **out, struct stn_lmdb *db, struct st
     s->pid = getpid();
     s->n_workers = STN_MIN(n, THREADS_MAX);
     s->n_cpus = stn_usable_cpus();
+    s->base.n_threads = STN_MIN(s->n_workers, s->n_cpus);
     s->workers = stn_array(s->n_workers, sizeof *s->workers);
     int rc = s->workers ? reserve(s, 1) : STERNA_ENOMEM;
     for (unsigned i = 0; rc == STERNA_OK && i < s->n_workers; i++) {

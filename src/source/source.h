@@ -92,6 +92,7 @@ struct stn_source {
     _Atomic uint64_t ahead_bytes; /* it can use so many in flight: the loader asks for no more */
     _Atomic uint64_t slack_bytes; /* and so many landed ahead of one that is late */
     unsigned timeout_ms;          /* after which an unanswered request is asked again; 0: never */
+    unsigned n_threads;           /* that complete requests at once; 0: one */
 };
 
 /* What a store gives a loader: opens a source that answers to `sink`. */

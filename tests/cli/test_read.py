@@ -52,7 +52,7 @@ class Read(CommandTest):
         self.assertEqual((figures["rank"], figures["world_size"]), (0, 1))
         self.assertRegex(figures["selection"], "^[0-9a-f]{64}$")
         self.assertEqual(set(figures["stall_s"]), set("connect latency bandwidth server decode "
-                                                      "budget total".split()))
+                                                      "budget max-rate total".split()))
         self.assertEqual([e["epoch"] for e in figures["epochs"]], [0, 1, 2])
         for epoch in figures["epochs"]:
             for key in KEYS:

@@ -20,7 +20,10 @@ struct sim_source {
 };
 
 static uint64_t sim_now(struct stn_clock *clock) {
-    return STN_OUTER(clock, struct sim, clock)->now_ns;
+    struct sim *sim = STN_OUTER(clock, struct sim, clock);
+    uint64_t now_ns = sim->now_ns;
+    if (sim->verifying) sim->now_ns += sim->verify_ns;
+    return now_ns;
 }
 
 uint64_t sim_draw(const struct sim *sim, uint64_t a, uint64_t b, uint64_t n) {
@@ -127,7 +130,14 @@ static void sim_close(struct stn_source *base) {
     free(s);
 }
 
-static const struct stn_source_ops ops = {sim_submit, sim_cancel, sim_close, NULL};
+static void sim_path(struct stn_source *base, struct sterna_path *out) {
+    struct sim *sim = ((struct sim_source *)(void *)base)->sim;
+    *out = (struct sterna_path){.received_bytes = sim->answered_bytes, .nodes = 1};
+    sim->path(sim, out);
+}
+
+static const struct stn_source_ops ops = {sim_submit, sim_cancel, sim_close, sim_path};
+static const struct stn_source_ops local_ops = {sim_submit, sim_cancel, sim_close, NULL};
 
 static int open_source(void *ctx, struct stn_source **out, struct stn_sink *sink,
                        const struct stn_source_options *options, struct sterna_error *err) {
@@ -135,7 +145,9 @@ static int open_source(void *ctx, struct stn_source **out, struct stn_sink *sink
     struct sim *sim = ctx;
     struct sim_source *s = calloc(1, sizeof *s);
     if (!s) return stn_fail_memory(err, "simulation");
-    s->base = (struct stn_source){&ops, sim->ahead_bytes, 0, sim->timeout_ms};
+    s->base = (struct stn_source){.ops = sim->path ? &ops : &local_ops,
+                                  .ahead_bytes = sim->ahead_bytes,
+                                  .timeout_ms = sim->timeout_ms};
     s->sim = sim;
     s->sink = sink;
     sim->source = s;
@@ -184,19 +196,31 @@ static void deliver(struct sim *sim, const struct sim_event *e) {
         memcpy(to, bytes, length);
         if (e->answer.kind == SIM_CORRUPT && length) to[length / 2] ^= 4;
     }
+    uint64_t done_ns = sim->now_ns + sim->verify_ns;
+    sim->verifying = 1;
     stn_sink_complete(sink, e->ticket, rc, NULL);
+    sim->verifying = 0;
+    sim->now_ns = done_ns;
+    sim->answered_bytes += length;
     free(bytes);
 }
 
-int sim_advance(struct sim *sim, sterna_loader *loader) {
+void sim_deliver(struct sim *sim) {
     for (struct sim_event *e; (e = sim->events) && e->at_ns <= sim->now_ns;) {
         sim->events = e->next;
         deliver(sim, e);
         free(e);
     }
+}
+
+uint64_t sim_next_event_ns(const struct sim *sim) {
+    return sim->events ? sim->events->at_ns : UINT64_MAX;
+}
+
+int sim_advance(struct sim *sim, sterna_loader *loader) {
+    sim_deliver(sim);
     uint64_t wake_ns = stn_loader_step(loader);
-    uint64_t event_ns = sim->events ? sim->events->at_ns : UINT64_MAX;
-    uint64_t next_ns = STN_MIN(wake_ns, event_ns);
+    uint64_t next_ns = STN_MIN(wake_ns, sim_next_event_ns(sim));
     if (next_ns == UINT64_MAX) return 0;
     sim->now_ns = STN_MAX(sim->now_ns, next_ns);
     return 1;

@@ -36,14 +36,17 @@ struct sim {
     int unchecked;                      /* the source has no checksums */
     uint64_t ahead_bytes;
     unsigned timeout_ms;
+    void (*path)(struct sim *sim, struct sterna_path *out); /* the way to it; NULL: there is none */
+    uint64_t verify_ns; /* that the checksum of an answer takes */
     uint64_t n;
     uint32_t seed; /* for scripts that draw */
     /* what happened */
-    uint64_t n_requests, n_answers;
+    uint64_t n_requests, n_answers, answered_bytes;
     unsigned *attempts; /* n */
     sterna_selection *selection;
     struct sim_source *source; /* the open loader's */
     struct sim_event *events;  /* by time */
+    int verifying;
 };
 
 /* n samples of length(index) bytes; defaults: 1000 bytes, every answer after 1 ms. */
@@ -64,6 +67,9 @@ int sim_next(struct sim *sim, sterna_loader *loader, sterna_batch **out, struct 
 /* Delivers all answers due, lets the loader take one turn, and moves time to what comes next;
  * 0 if nothing is left to happen. */
 int sim_advance(struct sim *sim, sterna_loader *loader);
+
+void sim_deliver(struct sim *sim);                 /* only the answers due */
+uint64_t sim_next_event_ns(const struct sim *sim); /* of the next answer; UINT64_MAX: none */
 
 /* A number in [0, n) that depends on seed, a and b only. */
 uint64_t sim_draw(const struct sim *sim, uint64_t a, uint64_t b, uint64_t n);
