@@ -40,6 +40,7 @@ static int fill_options(struct cli_read *r) {
     o->memory_bytes = r->memory_bytes;
     o->on_error = (enum sterna_on_error)r->on_error;
     o->threads = (unsigned)r->threads;
+    o->max_rate_bytes_s = r->max_rate_bytes_s;
     if (cli_given(r->spec, "max-errors")) o->max_errors = r->max_errors;
     if (r->fields.n > 0) {
         o->fields = r->fields.items;
@@ -285,6 +286,10 @@ int cmd_read(int argc, char **argv) {
         {"memory", CLI_SIZE, &r.memory_bytes, "SIZE",
          "budget for all data on their way, e.g. 4G (a quarter of the machine's memory)", 1, 0, 0},
         {"threads", CLI_UINT, &r.threads, "N", "reader threads (chosen)", 1, 1024, 0},
+        {"max-rate", CLI_SIZE, &r.max_rate_bytes_s, "SIZE",
+         "ask for no more than this a second, e.g. 100MB; 0: no bound, but that of STERNA_MAX_RATE "
+         "(0)",
+         0, 0, 0},
         {"on-error", CLI_CHOICE, &r.on_error, "raise|substitute|mask",
          "a sample that cannot be had: stop, put another one in its place, or leave its row empty "
          "(raise)",

@@ -14,7 +14,7 @@ struct cli_read {
     struct cli_which which;
     struct cli_plan plan;
     struct cli_list fields;
-    uint64_t epochs, memory_bytes, max_errors, threads;
+    uint64_t epochs, memory_bytes, max_errors, threads, max_rate_bytes_s;
     int on_error, verify, json, quiet;
     uint8_t expect[STERNA_HASH_BYTES];
     /* the run */

@@ -181,6 +181,9 @@ static void configuration(const struct cli_read *r, struct facts *f) {
     snprintf(fact(f, "uneven"), FACT_BYTES, "%s", cli_uneven_names[r->plan.uneven]);
     snprintf(fact(f, "memory budget"), FACT_BYTES, "%s",
              cli_size_text((double)r->meter.memory_budget_bytes, a));
+    if (r->max_rate_bytes_s > 0)
+        snprintf(fact(f, "max rate"), FACT_BYTES, "%s a second",
+                 cli_size_text((double)r->max_rate_bytes_s, a));
     if (r->threads > 0)
         snprintf(fact(f, "threads"), FACT_BYTES, "%llu", (unsigned long long)r->threads);
     snprintf(fact(f, "verify"), FACT_BYTES, "%s", r->verify ? "yes" : "no");

@@ -9,6 +9,7 @@
 static uint64_t next_turn_ns(const sterna_loader *l) {
     uint64_t at = UINT64_MAX;
     if (l->timeout_ns && l->oldest_slot) at = l->oldest_slot->sent_ns + l->timeout_ns;
+    if (l->watch.paced) at = STN_MIN(at, stn_rate_next_ns(&l->rate));
     for (const struct stn_item *item = l->waiting.first; item; item = item->next)
         at = STN_MIN(at, item->retry_ns);
     return at;

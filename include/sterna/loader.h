@@ -44,6 +44,8 @@ struct sterna_loader_options { /* fill with sterna_loader_options_init() first *
     const char *const *fields; /* NULL: all fields of the store */
     size_t n_fields;
     unsigned threads;            /* reader threads of an embedded store; 0: chosen */
+    uint64_t max_rate_bytes_s;   /* asked for a second; 0: no bound. STERNA_MAX_RATE, if it is set,
+                                    bounds each loader too: the smaller one counts */
     unsigned request_timeout_ms; /* an unanswered request is asked again after this; 0: chosen */
     unsigned max_attempts;       /* of one sample, at least 1; 0: 5 */
     const void *state;           /* go on from here; NULL: from the start of `epoch` */

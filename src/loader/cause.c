@@ -21,9 +21,8 @@ static int is_late(const struct stn_stall_facts *f) {
 /* Is the batch late beyond what the way explains: queued behind all that is in flight, twice? */
 static int is_overdue(const struct stn_stall_facts *f) {
     const struct sterna_path *p = &f->path;
-    double queue_s = p->rate_max_bytes_s
-                         ? 2 * (double)f->in_flight_bytes / (double)p->rate_max_bytes_s
-                         : 0;
+    double queue_s =
+        p->rate_max_bytes_s ? 2 * (double)f->in_flight_bytes / (double)p->rate_max_bytes_s : 0;
     double usual_ns = 4 * (double)p->rtt_far_ns + (double)PATIENCE_NS + queue_s * 1e9;
     return (double)f->head_age_ns > usual_ns;
 }

@@ -9,6 +9,7 @@
 #include "base/waker.h"
 #include "batch/batch.h"
 #include "request/epoch.h"
+#include "request/rate.h"
 #include "request/retry.h"
 #include "slot/sink.h"
 #include "sterna/loader.h"
@@ -101,6 +102,7 @@ struct sterna_loader {
     struct stn_item *items, *free_items;
     struct stn_extent *item_extents;
     uint32_t n_items;
+    struct stn_rate rate;    /* of asking */
     struct stn_list open;    /* to be asked for, in order */
     struct stn_list waiting; /* for their next attempt */
     struct stn_list starved; /* for memory */

@@ -144,6 +144,14 @@ static int open_source(sterna_loader *l, struct sterna_error *err) {
     return STERNA_OK;
 }
 
+static int set_rate(sterna_loader *l, struct sterna_error *err) {
+    uint64_t bytes_s;
+    int rc = stn_rate_of_environment(&bytes_s, err);
+    bytes_s = stn_rate_lower(bytes_s, l->options.max_rate_bytes_s);
+    stn_rate_init(&l->rate, bytes_s, l->opened_ns);
+    return rc;
+}
+
 static int init_locks(sterna_loader *l, struct sterna_error *err) {
     l->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->ready_fd < 0) return stn_fail_sys(err, STERNA_EIO, "no event descriptor");
@@ -201,6 +209,7 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
     if (rc == STERNA_OK && options->expect_selection)
         rc = stn_loader_check_hash(options->expect_selection, l->info.hash, "what was expected",
                                    err);
+    if (rc == STERNA_OK) rc = set_rate(l, err);
     if (rc == STERNA_OK) rc = stn_loader_set_budget(l, err);
     if (rc == STERNA_OK) rc = stn_loader_begin(l, options, err);
     if (rc == STERNA_OK) rc = open_source(l, err);

@@ -110,13 +110,17 @@ void stn_loader_send(sterna_loader *l, uint64_t now_ns) {
     struct stn_request requests[SUBMIT_AT_ONCE];
     size_t n = 0;
     int rc = STERNA_OK;
+    l->watch.paced = 0;
     for (struct stn_item *item; rc != STERNA_AGAIN && (item = l->open.first);) {
+        l->watch.paced = !stn_rate_allows(&l->rate, now_ns);
+        if (l->watch.paced) break;
         if (l->starved.n && stn_item_is_farther(item, l->starved.first) &&
             stn_item_own_bytes(l, item))
             break;
         stn_list_take(&l->open);
         rc = prepare(l, item, &requests[n], now_ns);
         if (rc == STERNA_OK) {
+            stn_rate_take(&l->rate, item->ahead_bytes, now_ns);
             n++;
         } else if (rc == STERNA_EBUDGET) {
             item->status = ITEM_STARVED;

@@ -87,6 +87,7 @@ WRONG = [
     (["read", "s", "--memory", "-4G"], "-4G"),
     (["read", "s", "--memory", "4 G"], "4 G"),
     (["read", "s", "--memory", "G"], "'G'"),
+    (["read", "s", "--max-rate", "fast"], "--max-rate"),
     (["read", "s", "--fields", ""], "--fields"),
     (["read", "s", "--max-errors", "3"], "--on-error"),
     (["read", "s", "--expect-selection", "abc"], "64 hex digits"),
@@ -175,7 +176,7 @@ class Help(CommandTest):
     def test_read_has_all_documented_options(self):
         text = self.sterna("help", "read").out.decode()
         for name in ("where selection ids as-of batch-size epochs order seed no-shuffle rank "
-                     "world-size uneven memory fields on-error max-errors threads "
+                     "world-size uneven memory fields on-error max-errors threads max-rate "
                      "expect-selection state verify json report quiet").split():
             self.assertRegex(text, rf"(?m)^  --{name}\b")
 

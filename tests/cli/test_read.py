@@ -141,6 +141,19 @@ class Read(CommandTest):
             got = self.read("--memory", text).json
             self.assertEqual(got["memory_budget_bytes"], size, text)
 
+    def test_max_rate_of_option_and_environment(self):
+        rate = 2 * self.bytes  # a byte may be asked for 1 ms before its time
+        for args, env in ((["--max-rate", rate], {}), ([], {"STERNA_MAX_RATE": str(rate)}),
+                          (["--max-rate", "1G"], {"STERNA_MAX_RATE": str(rate)}),
+                          (["--max-rate", rate], {"STERNA_MAX_RATE": "1GB/s"})):
+            got = self.read("--epochs", 2, *args, env=env).json
+            self.assertGreaterEqual(got["seconds"], 0.99)
+            self.assertGreater(got["stall_s"]["max-rate"], 0)
+        free = self.read("--max-rate", 0, env={"STERNA_MAX_RATE": "0"}).json
+        self.assertEqual(free["stall_s"]["max-rate"], 0)
+        got = self.sterna("read", self.store, env={"STERNA_MAX_RATE": "100 MB"}, code=2)
+        self.assert_one_message(got, "STERNA_MAX_RATE is '100 MB'")
+
     def test_summary_for_people(self):
         got = self.sterna("read", self.store, "--verify")
         text = got.out.decode()

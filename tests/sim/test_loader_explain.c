@@ -145,7 +145,7 @@ struct scene {
     enum sterna_stall want; /* takes most of the time waited */
     void (*path)(struct sim *sim, struct sterna_path *out);
     struct sim_answer (*answer)(struct sim *sim, uint64_t index, unsigned attempt);
-    uint64_t ahead_bytes, memory_bytes, verify_ns, think_ns;
+    uint64_t ahead_bytes, memory_bytes, verify_ns, think_ns, max_rate_bytes_s;
 };
 
 static void play(const struct scene *s, enum sterna_order order) {
@@ -161,6 +161,7 @@ static void play(const struct scene *s, enum sterna_order order) {
     sim_make_selection(&sim);
     o.order = order;
     if (s->memory_bytes) o.memory_bytes = s->memory_bytes;
+    o.max_rate_bytes_s = s->max_rate_bytes_s;
     free_ns = 0;
     assert_ok(sim_open(&sim, &loader, &o, NULL));
     uint64_t waited_ns = consume(&sim, loader, s->think_ns), sum_ns = 0;
@@ -182,16 +183,18 @@ static void play(const struct scene *s, enum sterna_order order) {
 static void test_waiting_has_its_cause(void **state) {
     (void)state;
     static const struct scene scenes[] = {
-        {"no node for 3 s", STERNA_STALL_CONNECT, away_for_3_s, at_3_s, MB, 0, 0, 0},
-        {"a link at its rate", STERNA_STALL_BANDWIDTH, steady, by_link, 300000, 0, 0, 0},
-        {"a slow consumer", STERNA_STALL_CONNECT, steady, by_link, 300000, 0, 0, 20 * MS},
-        {"finding out the rate", STERNA_STALL_LATENCY, ramping, by_distance, 100000, 0, 0, 0},
-        {"refusals for 6 s", STERNA_STALL_SERVER, failing_till_6_s, at_6_s, 300000, 0, 0, 0},
-        {"silence for 6 s", STERNA_STALL_SERVER, silent_till_6_s, at_6_s, 300000, 0, 0, 0},
-        {"failures of a disk", STERNA_STALL_SERVER, NULL, failed_twice, 300000, 0, 0, 0},
-        {"memory for two batches", STERNA_STALL_BUDGET, steady, by_distance, MB, 80000, 0, 0},
-        {"checksums", STERNA_STALL_DECODE, NULL, at_once, MB, 0, 2 * MS, 0},
-        {"a disk", STERNA_STALL_BANDWIDTH, NULL, by_disk, 20000, 0, 0, 0},
+        {"no node for 3 s", STERNA_STALL_CONNECT, away_for_3_s, at_3_s, MB, 0, 0, 0, 0},
+        {"a link at its rate", STERNA_STALL_BANDWIDTH, steady, by_link, 300000, 0, 0, 0, 0},
+        {"a slow consumer", STERNA_STALL_CONNECT, steady, by_link, 300000, 0, 0, 20 * MS, 0},
+        {"finding out the rate", STERNA_STALL_LATENCY, ramping, by_distance, 100000, 0, 0, 0, 0},
+        {"refusals for 6 s", STERNA_STALL_SERVER, failing_till_6_s, at_6_s, 300000, 0, 0, 0, 0},
+        {"silence for 6 s", STERNA_STALL_SERVER, silent_till_6_s, at_6_s, 300000, 0, 0, 0, 0},
+        {"failures of a disk", STERNA_STALL_SERVER, NULL, failed_twice, 300000, 0, 0, 0, 0},
+        {"memory for two batches", STERNA_STALL_BUDGET, steady, by_distance, MB, 80000, 0, 0, 0},
+        {"checksums", STERNA_STALL_DECODE, NULL, at_once, MB, 0, 2 * MS, 0, 0},
+        {"max_rate", STERNA_STALL_RATE, steady, by_distance, MB, 0, 0, 0, 200000},
+        {"max_rate of a disk", STERNA_STALL_RATE, NULL, by_disk, MB, 0, 0, 0, 200000},
+        {"a disk", STERNA_STALL_BANDWIDTH, NULL, by_disk, 20000, 0, 0, 0, 0},
     };
     for (size_t i = 0; i < STN_COUNT(scenes); i++)
         for (int order = STERNA_ORDER_STRICT; order <= STERNA_ORDER_ARRIVAL; order++)
@@ -202,8 +205,76 @@ static void test_waiting_has_its_cause(void **state) {
 static void test_a_late_answer_is_latency(void **state) {
     (void)state;
     static const struct scene scene = {
-        "late answers", STERNA_STALL_LATENCY, half_full, some_late, 100000, 0, 0, 0};
+        "late answers", STERNA_STALL_LATENCY, half_full, some_late, 100000, 0, 0, 0, 0};
     play(&scene, STERNA_ORDER_STRICT);
+}
+
+/* ---- max_rate ---- */
+
+#define SAMPLE 1024 /* 1000 bytes, aligned */
+#define RATE 4000000
+
+static struct { uint64_t now_ns, n; } burst;
+
+/* A disk that looks at how fast it is asked: a quantum's worth and one sample ahead at most. */
+static struct sim_answer bounded(struct sim *sim, uint64_t index, unsigned attempt) {
+    double seconds = (double)since_start(sim) * 1e-9, asked = (double)sim->n_requests * SAMPLE;
+    if (sim->now_ns != burst.now_ns) burst.n = 0;
+    burst.now_ns = sim->now_ns;
+    burst.n++;
+    if (burst.n > 5 || asked > RATE * seconds + 0.001 * RATE + SAMPLE)
+        fail_msg("%.0f bytes after %.6f s, %llu requests at once", asked, seconds,
+                 (unsigned long long)burst.n);
+    return by_disk(sim, index, attempt);
+}
+
+static void test_max_rate_bounds_what_is_asked_for(void **state) {
+    (void)state;
+    for (int order = STERNA_ORDER_STRICT; order <= STERNA_ORDER_ARRIVAL; order++) {
+        struct sim sim;
+        struct sterna_loader_options o = sim_options();
+        sterna_loader *loader;
+        sterna_batch *b;
+        sim_init(&sim, N_SAMPLES);
+        sim.answer = bounded;
+        sim_make_selection(&sim);
+        o.order = (enum sterna_order)order;
+        o.max_rate_bytes_s = RATE;
+        assert_ok(sim_open(&sim, &loader, &o, NULL));
+        while (sim_next(&sim, loader, &b, NULL) == STERNA_OK) sterna_batch_release(&b);
+        double seconds = (double)since_start(&sim) * 1e-9, want = (double)N_SAMPLES * SAMPLE / RATE;
+        assert_true(seconds < want + 0.008); /* a quantum, and the disk's 5 ms */
+        sterna_loader_close(&loader);
+        sim_fini(&sim);
+    }
+}
+
+static void test_the_environment_bounds_each_loader(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t option, want;
+    } rows[] = {{"1MB", 0, 1000000}, {"1MB", 2000, 2000}, {"1MB", 2000000, 1000000}, {"", 7, 7}};
+    struct sterna_error err = {0};
+    sterna_loader *loader;
+    struct sim sim;
+    sim_init(&sim, 16);
+    sim_make_selection(&sim);
+    for (size_t i = 0; i < STN_COUNT(rows); i++) {
+        struct sterna_loader_options o = sim_options();
+        setenv("STERNA_MAX_RATE", rows[i].text, 1);
+        o.max_rate_bytes_s = rows[i].option;
+        assert_ok(sim_open(&sim, &loader, &o, NULL));
+        assert_int_equal(loader->rate.bytes_s, rows[i].want);
+        sterna_loader_close(&loader);
+    }
+    struct sterna_loader_options o = sim_options();
+    setenv("STERNA_MAX_RATE", "very fast", 1);
+    assert_int_equal(sim_open(&sim, &loader, &o, &err), STERNA_EINVAL);
+    assert_non_null(strstr(err.message, "'very fast'"));
+    assert_null(loader);
+    unsetenv("STERNA_MAX_RATE");
+    sim_fini(&sim);
 }
 
 /* ---- the way ---- */
@@ -234,6 +305,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waiting_has_its_cause),
         cmocka_unit_test(test_a_late_answer_is_latency),
+        cmocka_unit_test(test_max_rate_bounds_what_is_asked_for),
+        cmocka_unit_test(test_the_environment_bounds_each_loader),
         cmocka_unit_test(test_loader_tells_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
