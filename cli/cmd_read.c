@@ -177,6 +177,8 @@ static int settle(struct cli_read *r, int rc) {
     struct sterna_stats now;
     sterna_loader_stats(r->loader, &now);
     cli_meter_stop(&r->meter, &now);
+    sterna_loader_path(r->loader, &r->way);
+    snprintf(r->verdict, sizeof r->verdict, "%s", now.verdict);
     if (r->meter.in_epoch && rc == CLI_DONE) {
         rc = end_epoch(r);
     } else if (r->meter.in_epoch && cli_meter_end_epoch(&r->meter, &now) == CLI_DONE) {

@@ -31,7 +31,9 @@ struct cli_read {
     struct cli_verify check;
     void *start; /* the loader's state before the first batch, for `check` */
     struct cli_report history;
-    double open_s; /* store, selection and state */
+    double open_s;          /* store, selection and state */
+    struct sterna_path way; /* to the store, in the end */
+    char verdict[STERNA_VERDICT_BYTES];
     char failure[STERNA_MESSAGE_BYTES];
 };
 

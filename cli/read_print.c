@@ -67,12 +67,44 @@ void cli_read_progress(const struct cli_read *r, struct cli_read_pace *pace,
 
 /* ---- results ---- */
 
+static const char *const phase_names[] = {"local",  "connecting", "ramp",
+                                          "steady", "drain",      "back-off"};
+
+static void way_json(struct cli_json *j, const struct sterna_path *way) {
+    cli_json_text(j, "phase", phase_names[way->phase]);
+    cli_json_real(j, "rtt_ms", (double)way->rtt_ns / 1e6);
+    cli_json_real(j, "rate_mb_s", (double)way->rate_max_bytes_s / 1e6);
+    cli_json_uint(j, "window_bytes", way->window_bytes);
+    cli_json_uint(j, "connections", way->connections);
+    cli_json_uint(j, "connections_max", way->connections_max);
+    cli_json_uint(j, "hedges", way->hedges);
+    cli_json_uint(j, "hedged_bytes", way->hedged_bytes);
+    cli_json_uint(j, "suspects", way->suspects);
+    cli_json_uint(j, "overloaded", way->overloaded);
+}
+
+/* What is known of a way over a network, for people. */
+static void way_text(const struct sterna_path *way, char *text, size_t bytes) {
+    char a[CLI_NUMBER_TEXT], b[CLI_NUMBER_TEXT];
+    int used = snprintf(text, bytes, "round trip %.3g ms, ", (double)way->rtt_ns / 1e6);
+    if (way->rate_max_bytes_s)
+        used += snprintf(text + used, bytes - (size_t)used, "%s a second at most, ",
+                         cli_size_text((double)way->rate_max_bytes_s, a));
+    used += snprintf(text + used, bytes - (size_t)used, "window %s, %u connections",
+                     cli_size_text((double)way->window_bytes, b), way->connections_max);
+    if (way->hedges)
+        snprintf(text + used, bytes - (size_t)used, ", %llu asked for twice (%s)",
+                 (unsigned long long)way->hedges, cli_size_text((double)way->hedged_bytes, a));
+}
+
 static void print_json(const struct cli_read *r) {
     struct cli_json j = {.to = stdout};
     cli_json_open(&j, NULL, '{');
     cli_figures_json(&j, &r->meter.total);
     cli_json_uint(&j, "memory_budget_bytes", r->meter.memory_budget_bytes);
     cli_json_real(&j, "open_s", r->open_s);
+    cli_json_text(&j, "verdict", r->verdict);
+    way_json(&j, &r->way);
     cli_json_open(&j, "epochs", '[');
     for (size_t i = 0; i < r->meter.n_epochs; i++) {
         cli_json_open(&j, NULL, '{');
@@ -118,7 +150,7 @@ static char *fact(struct facts *f, const char *name) {
 
 #define FACT_BYTES sizeof(((struct cli_fact *)0)->value)
 
-static void verdict(const struct cli_read *r, char *text) {
+static void verification(const struct cli_read *r, char *text) {
     const struct cli_verify *v = &r->check;
     if (!cli_verify_found(v))
         snprintf(text, FACT_BYTES,
@@ -151,12 +183,14 @@ static void figures(const struct cli_read *r, struct facts *f) {
     snprintf(fact(f, "memory"), FACT_BYTES, "%s at most, of %s",
              cli_size_text((double)t->memory_bytes_max, a),
              cli_size_text((double)r->meter.memory_budget_bytes, b));
+    if (r->way.phase != STERNA_PATH_LOCAL) way_text(&r->way, fact(f, "path"), FACT_BYTES);
     if (t->padded || t->errors || t->retries)
         snprintf(fact(f, "apart"), FACT_BYTES, "%llu padded, %llu errors, %llu retries",
                  (unsigned long long)t->padded, (unsigned long long)t->errors,
                  (unsigned long long)t->retries);
-    if (r->verify) verdict(r, fact(f, "verified"));
+    if (r->verify) verification(r, fact(f, "verified"));
     if (r->failure[0]) snprintf(fact(f, "failed"), FACT_BYTES, "%.300s", r->failure);
+    if (r->verdict[0]) snprintf(fact(f, "verdict"), FACT_BYTES, "%s", r->verdict);
 }
 
 static void configuration(const struct cli_read *r, struct facts *f) {

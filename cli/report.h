@@ -22,7 +22,7 @@ struct cli_report {
 
 struct cli_fact { /* a line of a table in the page */
     const char *name;
-    char value[320];
+    char value[STERNA_VERDICT_BYTES];
 };
 
 /* A batch came `at_s` seconds after the start, and was waited for `wait_s` seconds. */

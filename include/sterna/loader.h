@@ -68,6 +68,8 @@ enum sterna_stall {                           /* what a consumer waited for */
                     STERNA_STALL_COUNT
 };
 
+#define STERNA_VERDICT_BYTES 320
+
 struct sterna_stats {                         /* counts since open; `_max` are high-water marks */
     uint64_t batches, samples, bytes, padded; /* handed out; padded rows are not in samples */
     uint64_t errors;                          /* samples given up */
@@ -85,6 +87,8 @@ struct sterna_stats {                         /* counts since open; `_max` are h
     uint64_t allocations; /* of pool memory from the system */
     uint64_t stall_ns[STERNA_STALL_COUNT];
     uint64_t first_batch_ns; /* from open to the first batch ready; 0: not yet */
+    uint64_t elapsed_ns;     /* from open to now, or to when next() said that it is the end */
+    char verdict[STERNA_VERDICT_BYTES]; /* what all that comes to, in words; "": nothing yet */
 };
 
 struct sterna_exception { /* a sample that was given up */

@@ -83,7 +83,7 @@ struct sterna_loader {
     uint64_t ready_max_bytes; /* composed, not handed out, besides what the source wants */
     uint64_t steps_per_epoch;
     pid_t pid;
-    uint64_t opened_ns;
+    uint64_t opened_ns, begun_ns; /* when opening began, and when it was done */
     struct stn_pool *pool;
     struct stn_sink sink;
     struct stn_source *source;
@@ -121,6 +121,8 @@ struct sterna_loader {
     uint8_t *state;              /* of the last batch handed out */
     size_t state_bytes;
     struct sterna_stats stats;
+    uint64_t first_bytes;                /* of the first batch */
+    uint64_t end_ns;                     /* when next() first said that it is the end; 0: not yet */
     struct sterna_exception *exceptions; /* a ring */
     uint64_t n_exceptions;
     int n_consumers_waiting;

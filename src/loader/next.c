@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "loader/loader.h"
+#include "loader/verdict.h"
 
 #define CANCEL_POLL_NS                                                                             \
     (100 * STN_NS_PER_MS) /* a signal handler cannot wake a condition variable                     \
@@ -51,7 +52,7 @@ static int hand_out(sterna_loader *l, sterna_batch **out, struct sterna_error *e
     l->ready = b->next;
     if (!l->ready) l->ready_end = &l->ready;
     l->ahead_bytes -= b->ahead_bytes;
-    l->stats.batches++;
+    if (l->stats.batches++ == 0) l->first_bytes = b->info.n_bytes;
     for (uint32_t i = 0; i < b->info.n_rows; i++) l->stats.samples += b->valid[i] && !b->errors[i];
     l->stats.padded += b->info.n_rows - b->n_items;
     l->stats.bytes += b->info.n_bytes;
@@ -112,6 +113,7 @@ int sterna_loader_next(sterna_loader *l, sterna_batch **out, int timeout_ms,
     while ((rc = take_ready(l, out, err)) == STERNA_AGAIN && stn_now(l->env.clock) < until_ns)
         wait_ready(l, until_ns);
     if (rc == STERNA_AGAIN) set_polled(l, 1);
+    if (rc == STERNA_END && !l->end_ns) l->end_ns = stn_now(l->env.clock);
     quiet(l);
     pthread_mutex_unlock(&l->lock);
     if (rc == STERNA_OK) stn_waker_wake(&l->waker); /* there is room to read further ahead */
@@ -134,11 +136,36 @@ int sterna_loader_state(sterna_loader *l, void *buf, size_t cap, size_t *size) {
 
 uint64_t sterna_loader_steps(const sterna_loader *l) { return l->steps_per_epoch; }
 
+/* Bytes a second; the first batch and what came before it are left out where there are more. */
+static uint64_t steady_rate(const struct sterna_stats *s, uint64_t first_bytes) {
+    int more = s->batches > 1;
+    uint64_t passed_ns = s->elapsed_ns - (more ? s->first_batch_ns : 0);
+    double bytes = (double)(s->bytes - (more ? first_bytes : 0));
+    return passed_ns ? (uint64_t)(bytes * 1e9 / (double)passed_ns) : 0;
+}
+
+static void judge(sterna_loader *l, struct sterna_stats *s, uint64_t wanted_bytes) {
+    struct stn_verdict_facts f = {.elapsed_ns = s->elapsed_ns - (l->begun_ns - l->opened_ns),
+                                  .batches = s->batches,
+                                  .rate_bytes_s = steady_rate(s, l->first_bytes),
+                                  .retries = s->retries,
+                                  .leases = s->leases,
+                                  .memory_bytes = s->memory_budget_bytes,
+                                  .wanted_bytes = wanted_bytes,
+                                  .max_rate_bytes_s = l->rate.bytes_s};
+    memcpy(f.stall_ns, s->stall_ns, sizeof f.stall_ns);
+    sterna_loader_path(l, &f.path);
+    stn_verdict(&f, s->verdict, sizeof s->verdict);
+}
+
 void sterna_loader_stats(sterna_loader *l, struct sterna_stats *out) {
     struct stn_pool_stats pool;
     pthread_mutex_lock(&l->lock);
-    stn_loader_account_stall(l, stn_now(l->env.clock));
+    uint64_t now_ns = stn_now(l->env.clock);
+    uint64_t wanted_bytes = stn_loader_ahead_max(l) + l->escrow_bytes;
+    stn_loader_account_stall(l, now_ns);
     *out = l->stats;
+    out->elapsed_ns = (l->end_ns ? l->end_ns : now_ns) - l->opened_ns;
     pthread_mutex_unlock(&l->lock);
     stn_pool_stats(l->pool, &pool);
     out->retries += atomic_load(&l->sink.retries);
@@ -151,6 +178,7 @@ void sterna_loader_stats(sterna_loader *l, struct sterna_stats *out) {
     out->memory_budget_bytes = l->budget_bytes;
     out->leases = stn_pool_leases(l->pool);
     out->allocations = pool.allocations;
+    judge(l, out, wanted_bytes);
 }
 
 void sterna_loader_path(sterna_loader *l, struct sterna_path *out) {

@@ -214,6 +214,7 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
     if (rc == STERNA_OK) rc = stn_loader_begin(l, options, err);
     if (rc == STERNA_OK) rc = open_source(l, err);
     if (rc == STERNA_OK) rc = make_items(l, err);
+    l->begun_ns = stn_now(env->clock);
     if (rc == STERNA_OK) rc = start(l, err);
     if (rc < 0) sterna_loader_close(&l);
     *out = l;

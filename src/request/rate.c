@@ -7,7 +7,7 @@
 
 #include "base/base.h"
 
-#define QUANTUM_NS STN_NS_PER_MS       /* more wake-ups would only cost */
+#define QUANTUM_NS STN_NS_PER_MS         /* more wake-ups would only cost */
 #define CAPACITY_NS (10 * STN_NS_PER_MS) /* so late may a wake-up be without loss of rate */
 
 __extension__ typedef unsigned __int128 u128;
@@ -34,9 +34,7 @@ void stn_rate_take(struct stn_rate *r, uint64_t bytes, uint64_t now_ns) {
 
 uint64_t stn_rate_next_ns(const struct stn_rate *r) { return r->empty_ns + QUANTUM_NS; }
 
-uint64_t stn_rate_lower(uint64_t a, uint64_t b) {
-    return a == 0 ? b : b == 0 ? a : STN_MIN(a, b);
-}
+uint64_t stn_rate_lower(uint64_t a, uint64_t b) { return a == 0 ? b : b == 0 ? a : STN_MIN(a, b); }
 
 /* What the unit at *text multiplies by; *text moves behind it. */
 static uint64_t take_unit(const char **text) {

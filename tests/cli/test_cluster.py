@@ -52,6 +52,25 @@ class Cluster(CommandTest):
                 epochs = self.read(url)["epochs"]
                 self.assertEqual([e["samples"] for e in epochs], [len(files)] * 2)
 
+    def test_the_way_and_the_verdict_are_told(self):
+        _, url, _ = self.ingested()
+        got = self.read(url)
+        self.assertIn(got["phase"], ("ramp", "steady", "drain", "back-off"))
+        self.assertGreater(got["rtt_ms"], 0)
+        self.assertGreaterEqual(got["connections"], 1)
+        self.assertGreaterEqual(got["connections_max"], got["connections"])
+        self.assertRegex(got["verdict"], "^[a-z]+-bound: ")
+        text = self.sterna("read", url).out.decode()
+        self.assertRegex(text, r"(?m)^path +round trip [0-9.e-]+ ms, .*window .*connections")
+        self.assertRegex(text, r"(?m)^verdict +[a-z]+-bound: ")
+
+    def test_waiting_for_a_server_that_fails_is_the_servers(self):
+        _, url, _ = self.ingested("--overload-every=5")
+        got = self.read(url, "--batch-size", 16)
+        self.assertGreater(got["overloaded"], 0)
+        self.assertGreater(got["stall_s"]["server"], 0)
+        self.assertEqual(got["stall_s"]["budget"] + got["stall_s"]["max-rate"], 0)
+
     def test_a_killed_node_is_done_without(self):
         server, url, files = self.ingested()
         server.control("stop", 1)

@@ -15,6 +15,8 @@ from support import STERNA, TIME_LIMIT_S, CommandTest, write
 
 KEYS = ("samples bytes seconds samples_per_s bytes_per_s mb_per_s first_batch_s cpu_s duplicates "
         "missing padded errors retries in_flight_bytes_max memory_bytes_max stall_s").split()
+PATH_KEYS = ("phase rtt_ms rate_mb_s window_bytes connections connections_max hedges hedged_bytes "
+             "suspects overloaded").split()
 
 
 def plan_rows(test, store, steps, *options):
@@ -41,8 +43,10 @@ class Read(CommandTest):
         self.assertEqual(got.out.count(b"\n"), 1)
         self.assertEqual(got.err, b"")
         figures = got.json
-        for key in KEYS + ["epochs", "memory_budget_bytes"]:
+        for key in KEYS + PATH_KEYS + ["epochs", "memory_budget_bytes"]:
             self.assertIn(key, figures)
+        self.assertEqual([figures[key] for key in PATH_KEYS], ["local"] + 9 * [0])
+        self.assertRegex(figures["verdict"], "^[a-z]+-bound: ")
         self.assertEqual(figures["samples"], 3 * self.n)
         self.assertEqual(figures["bytes"], 3 * self.bytes)
         self.assertEqual((figures["duplicates"], figures["missing"], figures["errors"]), (0, 0, 0))
@@ -157,7 +161,7 @@ class Read(CommandTest):
     def test_summary_for_people(self):
         got = self.sterna("read", self.store, "--verify")
         text = got.out.decode()
-        for word in ("samples", "rate", "MB/s", "waited", "memory", "exactly once"):
+        for word in ("samples", "rate", "MB/s", "waited", "memory", "exactly once", "verdict"):
             self.assertIn(word, text)
         self.assertEqual(self.sterna("read", self.store, "--quiet").out, b"")
         self.assertEqual(self.sterna("read", self.store, "--quiet").err, b"")
