@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chart.h"
 #include "cli.h"
 #include "file.h"
 #include "size.h"
@@ -37,13 +38,6 @@ void cli_report_epoch(struct cli_report *r, double at_s) {
 }
 
 /* ---- the page ---- */
-
-#define PLOT_LEFT 70
-#define PLOT_RIGHT 780
-#define PLOT_TOP 12
-#define PLOT_BOTTOM 220
-#define PLOT_WIDTH (PLOT_RIGHT - PLOT_LEFT)
-#define PLOT_HEIGHT (PLOT_BOTTOM - PLOT_TOP)
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1d2330;--dim:#667085;--line:#d5dae3;--page:#fff;"
@@ -82,37 +76,6 @@ static void escaped(FILE *to, const char *text) {
     }
 }
 
-/* 1, 2 or 5 times a power of ten, so that about five of them make up `range`. */
-static double nice_step(double range) {
-    double raw = range / 5, power = pow(10, floor(log10(raw))), x = raw / power;
-    return (x < 1.5 ? 1 : x < 3.5 ? 2 : x < 7.5 ? 5 : 10) * power;
-}
-
-static double y_of(double value, double top) { return PLOT_BOTTOM - value / top * PLOT_HEIGHT; }
-
-/* Horizontal lines with their values; returns the value at the plot's top. */
-static double grid(FILE *to, double highest) {
-    double step = nice_step(highest > 0 ? highest : 1), top = step;
-    while (top < highest) top += step;
-    for (double v = 0; v <= top * 1.0001; v += step) {
-        char text[CLI_NUMBER_TEXT];
-        if (v >= 1000)
-            cli_count_text((uint64_t)(v + 0.5), text);
-        else
-            snprintf(text, sizeof text, "%g", v);
-        fprintf(to,
-                "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
-                PLOT_LEFT, PLOT_RIGHT, y_of(v, top), y_of(v, top), PLOT_LEFT - 8, y_of(v, top) + 4,
-                text);
-    }
-    return top;
-}
-
-static void svg_open(FILE *to, int height, const char *label) {
-    fprintf(to, "<svg viewBox=\"0 0 800 %d\" role=\"img\" aria-label=\"%s\">", height, label);
-}
-
 /* MB/s in a slice. The last one is only as long as the run reaches into it. */
 static double slice_rate(const struct cli_report *r, size_t i, double span) {
     double length = fmin(r->slice_s, span - (double)i * r->slice_s);
@@ -120,29 +83,26 @@ static double slice_rate(const struct cli_report *r, size_t i, double span) {
 }
 
 static void throughput(FILE *to, const struct cli_report *r, double seconds) {
+    struct cli_chart c;
     double highest = 0, span = seconds > 0 ? seconds : 1;
     fputs("<h2>Throughput</h2><p>MB/s over the seconds of the run; dashed lines end epochs.</p>",
           to);
-    svg_open(to, 250, "throughput over time");
     for (size_t i = 0; i < r->n_slices; i++) highest = fmax(highest, slice_rate(r, i, span));
-    double top = grid(to, highest);
-    fprintf(to, "<path class=\"area\" d=\"M%d %d", PLOT_LEFT, PLOT_BOTTOM);
+    cli_chart_open(&c, to, "throughput over time", 250, span, highest);
+    fprintf(to, "<path class=\"area\" d=\"M%d %d", CLI_CHART_LEFT, c.bottom);
     for (size_t i = 0; i < r->n_slices; i++) {
-        double from = PLOT_LEFT + fmin((double)i * r->slice_s / span, 1) * PLOT_WIDTH;
-        double till = PLOT_LEFT + fmin((double)(i + 1) * r->slice_s / span, 1) * PLOT_WIDTH;
-        double y = y_of(slice_rate(r, i, span), top);
+        double from = cli_chart_x(&c, (double)i * r->slice_s);
+        double till = cli_chart_x(&c, (double)(i + 1) * r->slice_s);
+        double y = cli_chart_y(&c, slice_rate(r, i, span));
         fprintf(to, "L%.1f %.1fL%.1f %.1f", from, y, till, y);
     }
-    fprintf(to, "L%d %dZ\"/>", PLOT_RIGHT, PLOT_BOTTOM);
+    fprintf(to, "L%d %dZ\"/>", CLI_CHART_RIGHT, c.bottom);
     for (size_t i = 0; i < r->n_epochs; i++)
-        fprintf(to, "<line class=\"mark\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>",
-                PLOT_LEFT + fmin(r->epoch_ends_s[i] / span, 1) * PLOT_WIDTH,
-                PLOT_LEFT + fmin(r->epoch_ends_s[i] / span, 1) * PLOT_WIDTH, PLOT_TOP, PLOT_BOTTOM);
-    double step = nice_step(span);
-    for (double t = 0; t <= span * 1.0001; t += step)
-        fprintf(to, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g s</text>",
-                PLOT_LEFT + t / span * PLOT_WIDTH, PLOT_BOTTOM + 20, t);
-    fputs("</svg>", to);
+        fprintf(to, "<line class=\"mark\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%d\"/>",
+                cli_chart_x(&c, r->epoch_ends_s[i]), cli_chart_x(&c, r->epoch_ends_s[i]),
+                cli_chart_y(&c, c.top), c.bottom);
+    cli_chart_times(&c);
+    cli_chart_close(&c);
 }
 
 static const char *wait_text(size_t i, char *text) {
@@ -157,36 +117,37 @@ static const char *wait_text(size_t i, char *text) {
 }
 
 static void waits(FILE *to, const struct cli_report *r) {
+    struct cli_chart c;
     char text[CLI_NUMBER_TEXT];
     uint64_t highest = 0;
-    double width = (double)PLOT_WIDTH / CLI_REPORT_WAITS;
+    double width = (double)CLI_CHART_WIDTH / CLI_REPORT_WAITS;
     fputs("<h2>Batch latency</h2><p>Batches by how long the consumer waited for them.</p>", to);
-    svg_open(to, 250, "histogram of batch latency");
     for (size_t i = 0; i < CLI_REPORT_WAITS; i++)
         if (r->waits[i] > highest) highest = r->waits[i];
-    double top = grid(to, (double)highest);
+    cli_chart_open(&c, to, "histogram of batch latency", 250, 1, (double)highest);
     for (size_t i = 0; i < CLI_REPORT_WAITS; i++) {
-        double x = PLOT_LEFT + width * (double)i, y = y_of((double)r->waits[i], top);
+        double x = CLI_CHART_LEFT + width * (double)i, y = cli_chart_y(&c, (double)r->waits[i]);
         if (r->waits[i] > 0)
             fprintf(to,
                     "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">"
                     "<title>%llu</title></rect>",
-                    x + 2, y, width - 4, PLOT_BOTTOM - y, (unsigned long long)r->waits[i]);
+                    x + 2, y, width - 4, c.bottom - y, (unsigned long long)r->waits[i]);
         if (i % 3 == 0 && i + 1 < CLI_REPORT_WAITS)
             fprintf(to, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">&#8804;%s</text>",
-                    x + width / 2, PLOT_BOTTOM + 20, wait_text(i, text));
+                    x + width / 2, c.bottom + 20, wait_text(i, text));
         if (i + 1 == CLI_REPORT_WAITS)
             fprintf(to, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"end\">longer</text>", x + width,
-                    PLOT_BOTTOM + 20);
+                    c.bottom + 20);
     }
-    fputs("</svg>", to);
+    cli_chart_close(&c);
 }
 
 static void stalls(FILE *to, const struct cli_figures *f) {
     double most = 0, total = cli_stall_total(f);
     fprintf(to, "<h2>Stalls</h2><p>The consumer waited %.2f s of %.2f s (%.1f%%); by cause:</p>",
             total, f->seconds, 100 * cli_per_second(total, f->seconds));
-    svg_open(to, STERNA_STALL_COUNT * 30 + 4, "stalls by cause");
+    fprintf(to, "<svg viewBox=\"0 0 800 %d\" role=\"img\" aria-label=\"stalls by cause\">",
+            STERNA_STALL_COUNT * 30 + 4);
     for (int c = 0; c < STERNA_STALL_COUNT; c++) most = fmax(most, f->stall_s[c]);
     for (int c = 0; c < STERNA_STALL_COUNT; c++) {
         double width = most > 0 ? f->stall_s[c] / most * 560 : 0;

@@ -37,10 +37,9 @@ uint64_t stn_link_of(uint64_t rate_bytes_s, const char **name) {
     static const struct {
         const char *name;
         uint64_t mbit_s;
-    } links[] = {{"10 Mb/s", 10},      {"100 Mb/s", 100},   {"1 Gb/s", 1000},
-                 {"2 Gb/s", 2000},     {"2.5 Gb/s", 2500},  {"5 Gb/s", 5000},
-                 {"10 Gb/s", 10000},   {"25 Gb/s", 25000},  {"40 Gb/s", 40000},
-                 {"100 Gb/s", 100000}};
+    } links[] = {{"10 Mb/s", 10},    {"100 Mb/s", 100},   {"1 Gb/s", 1000},   {"2 Gb/s", 2000},
+                 {"2.5 Gb/s", 2500}, {"5 Gb/s", 5000},    {"10 Gb/s", 10000}, {"25 Gb/s", 25000},
+                 {"40 Gb/s", 40000}, {"100 Gb/s", 100000}};
     for (size_t i = 0; i < STN_COUNT(links); i++) {
         uint64_t payload = links[i].mbit_s * 125000 * 1448 / 1538;
         *name = links[i].name;
@@ -89,10 +88,12 @@ static void say_connect(struct words *w, const struct stn_verdict_facts *f) {
 static void say_latency(struct words *w, const struct stn_verdict_facts *f) {
     say(w, "latency-bound: ");
     say_rate(w, f);
-    if (f->path.rtt_ns) say(w, ", round trip %.*f ms", f->path.rtt_ns < 9950000, (double)f->path.rtt_ns / 1e6);
+    if (f->path.rtt_ns)
+        say(w, ", round trip %.*f ms", f->path.rtt_ns < 9950000, (double)f->path.rtt_ns / 1e6);
     if (is_local(f))
         say(w, "; single reads take long, or the run is too short to read ahead");
-    else if (f->path.phase == STERNA_PATH_RAMP || f->elapsed_ns < STN_MAX(30 * f->path.rtt_ns, STN_NS_PER_S))
+    else if (f->path.phase == STERNA_PATH_RAMP ||
+             f->elapsed_ns < STN_MAX(30 * f->path.rtt_ns, STN_NS_PER_S))
         say(w, "; most of this run was its start, which a longer one hides");
     else
         say(w, "; single answers come late: sterna probe STORE shows loss and buffers");
@@ -155,7 +156,8 @@ static void say_budget(struct words *w, const struct stn_verdict_facts *f) {
     say_mb(w, f->memory_bytes);
     say(w, " MB of memory hold ");
     if (f->leases > 1)
-        say(w, "%llu batches of yours; release them sooner, or give ", (unsigned long long)f->leases);
+        say(w, "%llu batches of yours; release them sooner, or give ",
+            (unsigned long long)f->leases);
     else
         say(w, "%.2g of what the %s needs; try ", share(f->memory_bytes, wanted),
             is_local(f) ? "store" : "path");
@@ -172,7 +174,10 @@ static void say_max_rate(struct words *w, const struct stn_verdict_facts *f) {
 }
 
 static void say_consumer(struct words *w, double waited) {
-    say(w, "consumer-bound: the loader waited for you %.0f %% of the time; the store is not what limits", 100 * (1 - waited));
+    say(w,
+        "consumer-bound: the loader waited for you %.0f %% of the time; the store is not what "
+        "limits",
+        100 * (1 - waited));
 }
 
 /* ---- which ---- */

@@ -10,11 +10,11 @@ struct stn_verdict_facts {
     uint64_t elapsed_ns; /* since it was open */
     uint64_t stall_ns[STERNA_STALL_COUNT];
     uint64_t batches;
-    uint64_t rate_bytes_s;  /* handed out a second, from the first batch on; 0: not known */
-    uint64_t retries;       /* and what else went wrong is in path */
-    uint64_t leases;        /* batches that the consumer holds */
-    uint64_t memory_bytes;  /* the budget */
-    uint64_t wanted_bytes;  /* what the way could make use of */
+    uint64_t rate_bytes_s; /* handed out a second, from the first batch on; 0: not known */
+    uint64_t retries;      /* and what else went wrong is in path */
+    uint64_t leases;       /* batches that the consumer holds */
+    uint64_t memory_bytes; /* the budget */
+    uint64_t wanted_bytes; /* what the way could make use of */
     uint64_t max_rate_bytes_s;
     struct sterna_path path;
 };

@@ -16,10 +16,18 @@ static void test_links_of_usual_speed(void **state) {
         const char *name;
         uint64_t payload_mb;
     } rows[] = {
-        {237 * MB, "2 Gb/s", 235},   {235 * MB, "2 Gb/s", 235},  {226 * MB, "2 Gb/s", 235},
-        {241 * MB, "2 Gb/s", 235},   {118 * MB, "1 Gb/s", 117},  {117 * MB, "1 Gb/s", 117},
-        {294 * MB, "2.5 Gb/s", 294}, {1170 * MB, "10 Gb/s", 1176}, {1176800, "10 Mb/s", 1},
-        {220 * MB, NULL, 0},         {180 * MB, NULL, 0},        {250 * MB, NULL, 0},
+        {237 * MB, "2 Gb/s", 235},
+        {235 * MB, "2 Gb/s", 235},
+        {226 * MB, "2 Gb/s", 235},
+        {241 * MB, "2 Gb/s", 235},
+        {118 * MB, "1 Gb/s", 117},
+        {117 * MB, "1 Gb/s", 117},
+        {294 * MB, "2.5 Gb/s", 294},
+        {1170 * MB, "10 Gb/s", 1176},
+        {1176800, "10 Mb/s", 1},
+        {220 * MB, NULL, 0},
+        {180 * MB, NULL, 0},
+        {250 * MB, NULL, 0},
         {0, NULL, 0},
     };
     for (size_t i = 0; i < STN_COUNT(rows); i++) {
@@ -45,7 +53,8 @@ static void test_verdicts(void **state) {
           .rate_bytes_s = 20 * MB}},
         {"consumer-bound: the loader waited for you 95 % of the time; the store is not what limits",
          {.elapsed_ns = 12 * S, .batches = 50, .stall_ns = {2 * S, S / 2, 0}}},
-        {"consumer-bound: the loader waited for you 100 % of the time; the store is not what limits",
+        {"consumer-bound: the loader waited for you 100 % of the time; the store is not what "
+         "limits",
          {.elapsed_ns = 10 * S, .batches = 50}},
         {"bandwidth-bound: 234 of 236 MB/s that 2 Gb/s can carry",
          {.elapsed_ns = 10 * S,
@@ -53,7 +62,8 @@ static void test_verdicts(void **state) {
           .stall_ns = {S / 2, S, 8 * S},
           .rate_bytes_s = 234 * MB,
           .path = {.phase = STERNA_PATH_STEADY, .rate_max_bytes_s = 236 * MB}}},
-        {"bandwidth-bound: 180 of 190 MB/s, the most that this path has carried; sterna probe STORE "
+        {"bandwidth-bound: 180 of 190 MB/s, the most that this path has carried; sterna probe "
+         "STORE "
          "tells what limits it",
          {.elapsed_ns = 10 * S,
           .batches = 50,
@@ -68,16 +78,17 @@ static void test_verdicts(void **state) {
           .path = {.phase = STERNA_PATH_STEADY}}},
         {"disk-bound: 812 MB/s from disk and page cache; a disk that can do more may want more "
          "--threads",
-         {.elapsed_ns = 10 * S, .batches = 50, .stall_ns = {0, 0, 8 * S}, .rate_bytes_s = 812 * MB}},
+         {.elapsed_ns = 10 * S,
+          .batches = 50,
+          .stall_ns = {0, 0, 8 * S},
+          .rate_bytes_s = 812 * MB}},
         {"latency-bound: 40 of 118 MB/s that 1 Gb/s can carry, round trip 150 ms; single answers "
          "come late: sterna probe STORE shows loss and buffers",
          {.elapsed_ns = 60 * S,
           .batches = 50,
           .stall_ns = {S, 50 * S, 8 * S},
           .rate_bytes_s = 40 * MB,
-          .path = {.phase = STERNA_PATH_STEADY,
-                   .rtt_ns = 150 * MS,
-                   .rate_max_bytes_s = 117 * MB}}},
+          .path = {.phase = STERNA_PATH_STEADY, .rtt_ns = 150 * MS, .rate_max_bytes_s = 117 * MB}}},
         {"latency-bound: 20 of 60 MB/s, the most that this path has carried, round trip 1.5 ms; "
          "most of this run was its start, which a longer one hides",
          {.elapsed_ns = 40 * MS,
@@ -96,7 +107,8 @@ static void test_verdicts(void **state) {
          {.elapsed_ns = 12 * S,
           .stall_ns = {12 * S},
           .path = {.phase = STERNA_PATH_CONNECTING, .trouble = "a:9042: refused"}}},
-        {"server-bound: 31 retries, 1 overloaded answer, 4 requests moved from silent nodes, 2 lost "
+        {"server-bound: 31 retries, 1 overloaded answer, 4 requests moved from silent nodes, 2 "
+         "lost "
          "connections; last: a:9042: no answer for 10.0 s",
          {.elapsed_ns = 10 * S,
           .batches = 50,
