@@ -67,10 +67,10 @@ enum sterna_stall stn_stall_cause(const struct stn_stall_facts *f) {
                   p->phase == STERNA_PATH_BACK_OFF || is_silent(f);
     if (!local && p->nodes == 0) return STERNA_STALL_CONNECT;
     if (!f->answered) return failing || is_overdue(f) ? STERNA_STALL_SERVER : STERNA_STALL_CONNECT;
+    if (f->paced && !is_silent(f)) return STERNA_STALL_RATE; /* nothing else keeps requests back */
     /* Where one late answer does not lower the rate, it is the rate that lacks. */
     if (is_late(f) && !at_full_rate)
         return failing || is_overdue(f) ? STERNA_STALL_SERVER : STERNA_STALL_LATENCY;
-    if (f->paced) return STERNA_STALL_RATE;
     if (is_short_of_memory(f)) return STERNA_STALL_BUDGET;
     if (failing && !at_full_rate) return STERNA_STALL_SERVER;
     if (f->in_flight_bytes == 0) return STERNA_STALL_LATENCY; /* the last ones have come */

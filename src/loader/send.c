@@ -100,6 +100,19 @@ static int prepare(sterna_loader *l, struct stn_item *item, struct stn_request *
     return STERNA_OK;
 }
 
+/* What the answer will bring, as far as it is known. */
+static uint64_t payload_bytes(const sterna_loader *l, const struct stn_item *item) {
+    uint64_t sum = 0;
+    for (uint32_t f = 0; f < l->schema->n_fields; f++) {
+        uint32_t length = stn_loader_length(l, f, item->index);
+        if (length == STERNA_LENGTH_UNKNOWN)
+            sum += (uint64_t)l->typical_bytes;
+        else if (length != STERNA_LENGTH_NULL)
+            sum += length;
+    }
+    return sum;
+}
+
 static void submit(sterna_loader *l, const struct stn_request *requests, size_t n) {
     int rc = n ? l->source->ops->submit(l->source, requests, n) : STERNA_OK;
     if (rc < 0) stn_loader_fail(l, rc, "the store takes no more requests");
@@ -120,7 +133,7 @@ void stn_loader_send(sterna_loader *l, uint64_t now_ns) {
         stn_list_take(&l->open);
         rc = prepare(l, item, &requests[n], now_ns);
         if (rc == STERNA_OK) {
-            stn_rate_take(&l->rate, item->ahead_bytes, now_ns);
+            if (l->rate.bytes_s) stn_rate_take(&l->rate, payload_bytes(l, item), now_ns);
             n++;
         } else if (rc == STERNA_EBUDGET) {
             item->status = ITEM_STARVED;

@@ -211,7 +211,7 @@ static void test_a_late_answer_is_latency(void **state) {
 
 /* ---- max_rate ---- */
 
-#define SAMPLE 1024 /* 1000 bytes, aligned */
+#define SAMPLE 1000
 #define RATE 4000000
 
 static struct { uint64_t now_ns, n; } burst;
