@@ -12,6 +12,8 @@
 #include "read.h"
 #include "size.h"
 
+#define REPORT_TICK_MS 100
+
 /* ---- opening ---- */
 
 /* --epochs counts the whole run's epochs, from 0; the loader wants those that are left. */
@@ -85,6 +87,22 @@ static int end_epoch(struct cli_read *r) {
     return rc;
 }
 
+/* A moment for the report; `last`: the run's last one, whenever it is. */
+static void note_moment(struct cli_read *r, int last) {
+    double at_s = cli_now_s() - r->meter.start_s;
+    struct sterna_stats stats;
+    struct sterna_path path;
+    if (!r->report_file || (!last && !cli_history_due(&r->history.over_time, at_s))) return;
+    sterna_loader_stats(r->loader, &stats);
+    sterna_loader_path(r->loader, &path);
+    cli_history_add(&r->history.over_time, at_s, &stats, &path);
+}
+
+/* Milliseconds that a wait may last without something growing stale; -1: any number. */
+static int tick_ms(const struct cli_read *r) {
+    return r->report_file ? REPORT_TICK_MS : cli_progress_tick_ms();
+}
+
 static int take_batch(struct cli_read *r, const sterna_batch *batch, double waited_s,
                       struct cli_read_pace *pace) {
     struct sterna_batch_info info;
@@ -111,10 +129,12 @@ static int failed(struct cli_read *r, int code, const struct sterna_error *err) 
 static int read_batches(struct cli_read *r) {
     struct cli_read_pace pace = {.at_s = r->meter.start_s};
     double asked_s = cli_now_s();
+    note_moment(r, 0);
     for (;;) {
         struct sterna_error err = {0};
         sterna_batch *batch = NULL;
-        int rc = sterna_loader_next(r->loader, &batch, cli_progress_tick_ms(), &err);
+        int rc = sterna_loader_next(r->loader, &batch, tick_ms(r), &err);
+        note_moment(r, 0);
         if (rc == STERNA_AGAIN) {
             if (cli_progress_due()) cli_read_progress(r, &pace, NULL);
             continue;
@@ -178,6 +198,7 @@ static int settle(struct cli_read *r, int rc) {
     sterna_loader_stats(r->loader, &now);
     cli_meter_stop(&r->meter, &now);
     sterna_loader_path(r->loader, &r->way);
+    note_moment(r, 1);
     snprintf(r->verdict, sizeof r->verdict, "%s", now.verdict);
     if (r->meter.in_epoch && rc == CLI_DONE) {
         rc = end_epoch(r);

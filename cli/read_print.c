@@ -246,6 +246,6 @@ int cli_read_write_report(const struct cli_read *r) {
     snprintf(title, sizeof title, "sterna read %.300s", r->url);
     figures(r, &f);
     configuration(r, &c);
-    return cli_report_write(&r->history, r->report_file, title, c.list, c.n, f.list, f.n,
-                            &r->meter);
+    return cli_report_write(&r->history, r->report_file, title, r->verdict, c.list, c.n, f.list,
+                            f.n, &r->meter);
 }

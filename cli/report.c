@@ -54,6 +54,11 @@ static const char style[] =
     "svg{width:100%;height:auto;display:block}svg text{fill:var(--dim);font-size:12px}"
     ".grid{stroke:var(--line);stroke-width:1}.bar{fill:var(--bar)}"
     ".area{fill:var(--bar2);stroke:var(--bar);stroke-width:1.5}"
+    ".line{fill:none;stroke-width:1.5}.verdict{color:var(--ink);font-size:1.05rem}"
+    ".s0,.k0,.c0{--k:#2f6fde}.s1,.k1,.c1{--k:#e07b1a}.k2,.c2{--k:#2f9e57}.k3,.c3{--k:#d6403a}"
+    ".k4,.c4{--k:#8a56c8}.k5,.c5{--k:#9a6b3f}.k6,.c6{--k:#2aa0a8}"
+    ".s0,.s1{stroke:var(--k)}.legend span{color:var(--k)}"
+    ".c0,.c1,.c2,.c3,.c4,.c5,.c6{fill:var(--k)}"
     ".mark{stroke:var(--dim);stroke-dasharray:3 4}.scroll{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
     "td,th{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);"
@@ -213,8 +218,9 @@ static void tiles(FILE *to, const struct cli_figures *f) {
 }
 
 int cli_report_write(const struct cli_report *r, const char *path, const char *title,
-                     const struct cli_fact *configuration, size_t n_configuration,
-                     const struct cli_fact *figures, size_t n_figures, const struct cli_meter *m) {
+                     const char *verdict, const struct cli_fact *configuration,
+                     size_t n_configuration, const struct cli_fact *figures, size_t n_figures,
+                     const struct cli_meter *m) {
     struct cli_file f;
     int rc = cli_file_open(&f, "--report", path);
     if (rc != CLI_DONE) return rc;
@@ -226,8 +232,14 @@ int cli_report_write(const struct cli_report *r, const char *path, const char *t
     fprintf(to, "</title><style>%s</style></head><body><h1>", style);
     escaped(to, title);
     fprintf(to, "</h1><p>sterna %s</p>", sterna_version());
+    if (verdict[0]) {
+        fputs("<p class=\"verdict\">", to);
+        escaped(to, verdict);
+        fputs("</p>", to);
+    }
     tiles(to, &m->total);
     throughput(to, r, m->total.seconds);
+    cli_history_draw(&r->over_time, to, m->total.seconds);
     waits(to, r);
     stalls(to, &m->total);
     epochs(to, m);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "history.h"
 #include "meter.h"
 
 #define CLI_REPORT_SLICES 240
@@ -18,6 +19,7 @@ struct cli_report {
     uint64_t waits[CLI_REPORT_WAITS]; /* batches waited for <= 10 us * 2^i; the last: longer */
     double epoch_ends_s[CLI_REPORT_EPOCHS];
     size_t n_epochs;
+    struct cli_history over_time;
 };
 
 struct cli_fact { /* a line of a table in the page */
@@ -31,7 +33,8 @@ void cli_report_epoch(struct cli_report *r, double at_s);
 
 /* One HTML file that needs nothing else. 0 or an exit code after a message. */
 int cli_report_write(const struct cli_report *r, const char *path, const char *title,
-                     const struct cli_fact *configuration, size_t n_configuration,
-                     const struct cli_fact *figures, size_t n_figures, const struct cli_meter *m);
+                     const char *verdict, const struct cli_fact *configuration,
+                     size_t n_configuration, const struct cli_fact *figures, size_t n_figures,
+                     const struct cli_meter *m);
 
 #endif

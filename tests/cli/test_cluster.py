@@ -60,9 +60,17 @@ class Cluster(CommandTest):
         self.assertGreaterEqual(got["connections"], 1)
         self.assertGreaterEqual(got["connections_max"], got["connections"])
         self.assertRegex(got["verdict"], "^[a-z]+-bound: ")
-        text = self.sterna("read", url).out.decode()
+        page = self.path("way.html")
+        text = self.sterna("read", url, "--report", page).out.decode()
         self.assertRegex(text, r"(?m)^path +round trip [0-9.e-]+ ms, .*window .*connections")
         self.assertRegex(text, r"(?m)^verdict +[a-z]+-bound: ")
+        with open(page, encoding="utf-8") as file:
+            html = file.read()
+        for title in ("Waiting", "In flight", "Round trip", "Rate", "Connections"):
+            self.assertIn(f"<h2>{title}</h2>", html)
+        self.assertEqual(html.count("<svg"), html.count("</svg>"))
+        self.assertEqual(html.count("<svg"), 8)
+        self.assertNotRegex(html, r"(?i)\b-?(nan|inf)\b")
 
     def test_waiting_for_a_server_that_fails_is_the_servers(self):
         _, url, _ = self.ingested("--overload-every=5")

@@ -241,14 +241,29 @@ class Report(CommandTest):
         self.assertNotIn("http", text)
         self.assertNotIn("url(", text)
         self.assertEqual(parser.tags["script"], 0)
-        self.assertEqual(parser.tags["svg"], 3)
+        self.assertEqual(parser.tags["svg"], 5)
         self.assertEqual(parser.tags["b"], 6)  # the tiles', not the store's
-        for title in ("Throughput", "Batch latency", "Stalls", "Epochs", "Figures",
+        for title in ("Throughput", "Waiting", "In flight", "Batch latency", "Stalls", "Epochs", "Figures",
                       "Configuration", store):
             self.assertIn(title, "".join(parser.text))
-        self.assertNotRegex(text, r"\b(nan|inf)\b")
+        self.assertNotRegex(text, r"(?i)\b-?(nan|inf)\b")
+        self.assertRegex(text, r'class="verdict">[a-z]+-bound: ')
         self.assertEqual([f for f in os.listdir(self.dir) if f.startswith("report")],
                          ["report.html"])
+
+    def test_page_of_hardly_anything(self):
+        store, _ = self.make_store("tiny", "tiny-photos", classes=1, each=1)
+        for args in ((), ("--where", "label = 7")):
+            page = self.path("tiny.html")
+            self.sterna("read", store, "--batch-size", 1, "--quiet", "--report", page, *args)
+            with open(page, encoding="utf-8") as file:
+                text = file.read()
+            self.assertNotRegex(text, r"(?i)\b-?(nan|inf)\b")
+            for x, y in re.findall(r"[ML\"](-?[0-9.]+)[ ,](-?[0-9.]+)", text):
+                self.assertTrue(0 <= float(x) <= 800 and 0 <= float(y) <= 250, (x, y))
+            parser = Page()
+            parser.feed(text)
+            self.assertEqual(parser.open, [])
 
     def test_unwritable_page_is_found_out_first(self):
         store, _ = self.make_store("store2", "photos2", classes=1, each=2)
