@@ -63,6 +63,12 @@ int stn_uuid5(const uint8_t space[16], const void *name, size_t name_bytes, uint
     return STERNA_OK;
 }
 
+void stn_digest_warm_up(void) {
+    static const uint8_t space[16] = {0};
+    uint8_t unused[16];
+    (void)stn_uuid5(space, "", 0, unused);
+}
+
 void sterna_id_format(const uint8_t id[16], char *text) {
     static const char digits[] = "0123456789abcdef";
     for (int i = 0; i < 16; i++) {

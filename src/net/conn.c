@@ -120,6 +120,7 @@ static void finish_connect(struct stn_conn *conn) {
     stn_conn_rtt(conn, conn->opened_ns);
     conn->last_byte_ns = conn->now_ns;
     stn_conn_begin_handshake(conn);
+    if (conn->ops->connected && conn->state != STN_CONN_OVER) conn->ops->connected(conn->ctx, conn);
 }
 
 static void write_again(struct stn_conn *conn) {
@@ -283,6 +284,7 @@ static uint64_t dead_at(const struct stn_conn *conn, uint64_t limit_ns) {
 
 static uint64_t tick_handshake(struct stn_conn *conn) {
     uint64_t due = conn->opened_ns + conn->config->connect_timeout_ns;
+    if (conn->login_waits) stn_conn_log_in(conn);
     if (conn->now_ns < due) return due;
     stn_conn_end(conn, STERNA_EUNREACHABLE, "no answer to %s within %.1f s",
                  stn_conn_waits_for(conn), (double)conn->config->connect_timeout_ns / 1e9);

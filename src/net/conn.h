@@ -59,7 +59,7 @@ struct stn_conn_config { /* shared by a cluster's connections; outlives them */
     uint64_t idle_ns;            /* of silence, before a heartbeat */
     uint64_t progress_floor_ns;  /* no byte for so long (or 8 round trips), with calls out: dead */
     unsigned orphans_max;
-    int ask_supported; /* send OPTIONS before STARTUP */
+    int ask_supported; /* send OPTIONS beside STARTUP, for what the server can do beyond CQL */
 };
 
 struct stn_supported { /* of SUPPORTED, 0 where the server says nothing */
@@ -81,6 +81,10 @@ struct stn_conn_ops { /* what the owner is told, on the loop thread */
     void (*tablets)(void *ctx, struct stn_call *call, struct stn_cql_value payload);
     /* An answer that no call waits for: the server may be overloaded (stream 0), or confused. */
     void (*stray)(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t opcode);
+    /* TCP has a connection; TLS and the handshake follow. May be NULL. */
+    void (*connected)(void *ctx, struct stn_conn *conn);
+    /* The server wants a password. 0: not now, it is asked again at each tick. NULL: always. */
+    int (*may_log_in)(void *ctx, struct stn_conn *conn);
 };
 
 /* Begins to connect. source_port (0: any): bind to it first (Scylla's shard-aware port).

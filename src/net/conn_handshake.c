@@ -18,18 +18,9 @@ static void no_memory(struct stn_conn *conn) {
     stn_conn_end(conn, STERNA_ENOMEM, "out of memory for a request");
 }
 
-static void send_options(struct stn_conn *conn) {
-    struct stn_writer w;
-    if (stn_conn_room(conn, FRAME_BYTES, &w) < 0) {
-        no_memory(conn);
-        return;
-    }
-    stn_cql_put_options(&w, STN_STREAM_HANDSHAKE);
-    stn_conn_wrote(conn, &w);
-    conn->state = STN_CONN_OPTIONS;
-    stn_conn_write(conn);
-}
-
+/* OPTIONS, if it is wanted, and STARTUP in one flight: a server takes them in turn, and the answer
+ * to one changes nothing in the other. So Scylla's extensions are asked for before it is known
+ * whether it has them; who does not know an option passes over it. */
 static void send_startup(struct stn_conn *conn) {
     struct stn_cql_pair pairs[6] = {{"CQL_VERSION", "3.0.0"},
                                     {"DRIVER_NAME", "sterna"},
@@ -38,16 +29,19 @@ static void send_startup(struct stn_conn *conn) {
                                     {"THROW_ON_OVERLOAD", "1"}};
     struct stn_writer w;
     size_t n = 4;
-    if (conn->supported.tablets) pairs[n++] = (struct stn_cql_pair){"TABLETS_ROUTING_V1", ""};
-    if (conn->supported.rate_limit_code)
+    conn->supported_due = conn->config->ask_supported;
+    if (conn->supported_due) {
+        pairs[n++] = (struct stn_cql_pair){"TABLETS_ROUTING_V1", ""};
         pairs[n++] = (struct stn_cql_pair){"SCYLLA_RATE_LIMIT_ERROR", ""};
-    if (stn_conn_room(conn, FRAME_BYTES, &w) < 0) {
+    }
+    if (stn_conn_room(conn, 2 * FRAME_BYTES, &w) < 0) {
         no_memory(conn);
         return;
     }
+    if (conn->supported_due) stn_cql_put_options(&w, STN_STREAM_HEARTBEAT);
     stn_cql_put_startup(&w, STN_STREAM_HANDSHAKE, pairs, n);
     stn_conn_wrote(conn, &w);
-    conn->state = STN_CONN_STARTUP;
+    conn->state = conn->supported_due ? STN_CONN_OPTIONS : STN_CONN_STARTUP;
     stn_conn_write(conn);
 }
 
@@ -131,6 +125,17 @@ static int broken(struct stn_conn *conn, const char *what) {
     return stn_conn_end(conn, STERNA_EPROTO, "%s that CQL 4 does not allow", what);
 }
 
+static int be_ready(struct stn_conn *conn, struct stn_cursor body) {
+    (void)body;
+    if (conn->supported_due) {
+        conn->ready_early = 1;
+        return STERNA_OK;
+    }
+    conn->state = STN_CONN_READY;
+    conn->ops->ready(conn->ctx, conn);
+    return STERNA_OK;
+}
+
 static int supported(struct stn_conn *conn, struct stn_cursor body) {
     struct stn_cursor again = body;
     int unknown = 0;
@@ -139,15 +144,9 @@ static int supported(struct stn_conn *conn, struct stn_cursor body) {
         return broken(conn, "an answer to OPTIONS");
     if (unknown || conn->supported.shard >= conn->supported.n_shards)
         conn->supported.n_shards = conn->supported.shard = 0;
-    send_startup(conn);
-    return STERNA_OK;
-}
-
-static int be_ready(struct stn_conn *conn, struct stn_cursor body) {
-    (void)body;
-    conn->state = STN_CONN_READY;
-    conn->ops->ready(conn->ctx, conn);
-    return STERNA_OK;
+    conn->supported_due = 0;
+    if (conn->state == STN_CONN_OPTIONS) conn->state = STN_CONN_STARTUP;
+    return conn->ready_early ? be_ready(conn, body) : STERNA_OK;
 }
 
 static int authenticate(struct stn_conn *conn, struct stn_cursor body) {
@@ -159,8 +158,16 @@ static int authenticate(struct stn_conn *conn, struct stn_cursor body) {
                             "the server requires authentication (%s), and no user is given: name "
                             "one (user@ before the host) and set STERNA_PASSWORD",
                             conn->authenticator);
-    send_password(conn);
+    conn->state = STN_CONN_AUTH;
+    conn->login_waits = 1;
+    stn_conn_log_in(conn);
     return STERNA_OK;
+}
+
+void stn_conn_log_in(struct stn_conn *conn) {
+    if (conn->ops->may_log_in && !conn->ops->may_log_in(conn->ctx, conn)) return;
+    conn->login_waits = 0;
+    send_password(conn);
 }
 
 /* Some servers ask for the first token only now. Another mechanism than PLAIN goes on asking. */
@@ -220,9 +227,12 @@ static const struct {
 } accepts[] = {
     {STN_CONN_OPTIONS, STN_CQL_SUPPORTED, supported},
     {STN_CONN_OPTIONS, STN_CQL_ERROR, refused},
+    {STN_CONN_OPTIONS, STN_CQL_READY, be_ready}, /* a server need not answer in order */
+    {STN_CONN_OPTIONS, STN_CQL_AUTHENTICATE, authenticate},
     {STN_CONN_STARTUP, STN_CQL_READY, be_ready},
     {STN_CONN_STARTUP, STN_CQL_AUTHENTICATE, authenticate},
     {STN_CONN_STARTUP, STN_CQL_ERROR, refused}, /* no common version, or not now */
+    {STN_CONN_AUTH, STN_CQL_SUPPORTED, supported},
     {STN_CONN_AUTH, STN_CQL_AUTH_CHALLENGE, challenge},
     {STN_CONN_AUTH, STN_CQL_AUTH_SUCCESS, be_ready},
     {STN_CONN_AUTH, STN_CQL_ERROR, login_refused},
@@ -237,9 +247,11 @@ const char *stn_conn_waits_for(const struct stn_conn *conn) {
                                         [STN_CONN_AUTH] = "AUTH_RESPONSE",
                                         [STN_CONN_READY] = "requests",
                                         [STN_CONN_OVER] = "nothing"};
-    if (conn->tls && conn->state == STN_CONN_OPTIONS) return "OPTIONS";
-    if (conn->tls && conn->state == STN_CONN_STARTUP) return "STARTUP";
-    return names[conn->state];
+    /* What was asked first is what is missed. */
+    enum stn_conn_state state = conn->supported_due ? STN_CONN_OPTIONS : conn->state;
+    if (conn->tls && state == STN_CONN_OPTIONS) return "OPTIONS";
+    if (conn->tls && state == STN_CONN_STARTUP) return "STARTUP";
+    return names[state];
 }
 
 int stn_conn_handshake(struct stn_conn *conn, const struct stn_cql_header *h,
@@ -253,13 +265,6 @@ int stn_conn_handshake(struct stn_conn *conn, const struct stn_cql_header *h,
 
 /* ---- its begin ---- */
 
-static void begin_cql(struct stn_conn *conn) {
-    if (conn->config->ask_supported)
-        send_options(conn);
-    else
-        send_startup(conn);
-}
-
 /* "ip:port" or "[ip]:port" without the port. */
 static void ip_of(const struct stn_conn *conn, char *to, size_t bytes) {
     snprintf(to, bytes, "%.*s", (int)(strrchr(conn->name, ':') - conn->name), conn->name);
@@ -269,7 +274,7 @@ void stn_conn_begin_handshake(struct stn_conn *conn) {
     struct sterna_error err = {0};
     char ip[STN_ADDRESS_TEXT_BYTES];
     if (!conn->config->tls) {
-        begin_cql(conn);
+        send_startup(conn);
         return;
     }
     ip_of(conn, ip, sizeof ip);
@@ -286,5 +291,5 @@ void stn_conn_shake_tls(struct stn_conn *conn) {
     if (rc < 0)
         stn_conn_end(conn, rc, "%s", err.message);
     else
-        begin_cql(conn);
+        send_startup(conn);
 }

@@ -42,6 +42,9 @@ struct stn_conn {
     struct stn_tls_session *tls;
     int tls_events; /* that it waits for */
     struct stn_supported supported;
+    int supported_due;      /* OPTIONS is not answered yet */
+    int ready_early;        /* STARTUP was answered first: READY when SUPPORTED has come */
+    int login_waits;        /* for may_log_in() */
     char authenticator[96]; /* the server's class */
     unsigned n_challenges;
 
@@ -98,6 +101,8 @@ void stn_conn_io_fini(struct stn_conn *conn);
 
 void stn_conn_begin_handshake(struct stn_conn *conn); /* the socket is connected */
 void stn_conn_shake_tls(struct stn_conn *conn);
+/* A login that had to wait. */
+void stn_conn_log_in(struct stn_conn *conn);
 /* An answer before READY. */
 int stn_conn_handshake(struct stn_conn *conn, const struct stn_cql_header *h,
                        struct stn_cursor body);

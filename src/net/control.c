@@ -27,6 +27,12 @@ static void plan_look(struct stn_session *s, uint64_t at_ns) {
     s->tick_ns = 0;
 }
 
+struct stn_conn *stn_control_conn_of(const struct stn_node *node) {
+    const struct stn_address *at;
+    struct stn_conn *conn = stn_control_conn(node->session, &at);
+    return conn && stn_address_equals(&node->address, at) ? conn : NULL;
+}
+
 void stn_control_look_soon(struct stn_session *s) {
     plan_look(s, stn_session_now(s) + EVENT_PAUSE_NS);
 }
@@ -67,15 +73,42 @@ static struct stn_node *add_node(struct stn_session *s, const uint8_t host_id[16
     return node;
 }
 
+static void name_host(struct stn_node *node, const char *host) {
+    if (!host || node->host) return;
+    node->host = strdup(host);
+    node->config.host = node->host;
+}
+
+/* The contact point is a node that we do not know yet: what it is will be told by the first look,
+ * and its connections are on their way meanwhile. */
+static struct stn_node *unnamed_node(const struct stn_session *s) {
+    return s->n_nodes > 0 && s->nodes[0]->unnamed ? s->nodes[0] : NULL;
+}
+
+static void open_unnamed(struct stn_session *s, const struct stn_attempt *a) {
+    static const uint8_t nobody[16] = {0};
+    struct stn_node *node = unnamed_node(s);
+    if (!node && !(node = s->n_nodes == 0 ? add_node(s, nobody) : NULL)) return;
+    if (node->unnamed && stn_address_equals(&node->address, &a->address)) return;
+    stn_node_cut(node); /* those of another contact point, which was faster but is not ready */
+    free(node->host);
+    node->host = NULL;
+    node->config.host = NULL;
+    name_host(node, a->host);
+    node->unnamed = node->local = 1;
+    node->address = a->address;
+    stn_address_text(&a->address, node->text);
+    if (s->reads_soon) stn_node_open_lane(node, STN_LANE_READ);
+}
+
 /* host: the name by which it was reached, for its certificate; NULL: its address. */
 static int take_node(struct stn_session *s, struct stn_peer *p, const struct stn_address *address,
                      const char *host) {
     struct stn_node *node = stn_route_host(s, p->host_id);
+    if (!node && host && (node = unnamed_node(s))) memcpy(node->host_id, p->host_id, 16);
     if (!node && !(node = add_node(s, p->host_id))) return STERNA_ENOMEM;
-    if (host && !node->host) {
-        node->host = strdup(host);
-        node->config.host = node->host;
-    }
+    node->unnamed = 0;
+    name_host(node, host);
     int moved = node->address.bytes && !stn_address_equals(&node->address, address);
     if (moved) stn_node_close(node);
     if (moved || node->gone) stn_node_come_up(node, stn_session_now(s));
@@ -179,6 +212,7 @@ static void settle_nodes(struct stn_session *s) {
             stn_log(STERNA_LOG_INFO, "node %s has left the cluster", node->text);
             stn_node_close(node);
         }
+        if (!node->local) stn_node_cut(node); /* opened before it was known where it is */
         n_nodes += node->local && !node->gone;
         n_up += node->local && !node->gone && !node->is_down;
     }
@@ -363,13 +397,25 @@ static void ask_for_events(struct stn_session *s) {
 
 /* ---- the connection ---- */
 
+/* The first one that TCP connects will most likely be the first one that is ready. */
+static void on_connected(void *ctx, struct stn_conn *conn) {
+    struct stn_attempt *a = ctx;
+    struct stn_session *s = a->session;
+    (void)conn;
+    if (s->opened == 0 && s->n_nodes == 0) open_unnamed(s, a);
+}
+
 static void on_ready(void *ctx, struct stn_conn *conn) {
     struct stn_attempt *a = ctx;
     struct stn_session *s = a->session;
     if (s->control.active) return; /* another contact point was faster; the tick closes this one */
     s->control.active = a;
     s->control.failures = 0;
+    s->control.let_in = 1;
     s->is_scylla = stn_conn_supported(conn)->n_shards > 0;
+    if (s->is_scylla) s->control.look.old_peers = 1;
+    if (unnamed_node(s)) open_unnamed(s, a);
+    s->tick_ns = 0; /* others that want to log in wait for this one */
     ask_for_events(s);
     look(s);
 }
@@ -449,7 +495,12 @@ static void on_stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t o
 }
 
 static const struct stn_conn_ops control_ops = {
-    .ready = on_ready, .closed = on_closed, .event = on_event, .stray = on_stray};
+    .ready = on_ready,
+    .closed = on_closed,
+    .event = on_event,
+    .stray = on_stray,
+    .connected = on_connected,
+};
 
 static void attempt(struct stn_attempt *a, uint64_t now_ns) {
     struct stn_session *s = a->session;

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "net/parts.h"
 
-enum { LINKS_READ = 4, LINKS_WRITE = 2, LINKS_MAX = 1024, CONNECTING_MAX = 8 };
+enum { LINKS_READ = 4, LINKS_WRITE = 2, LINKS_MAX = 1024, CONNECTING_MAX = 1024, LOGINS_MAX = 8 };
 
 #define RECONNECT_FIRST_NS (250 * STN_NS_PER_MS)
 #define RECONNECT_MAX_NS (30 * STN_NS_PER_S)
@@ -167,11 +167,30 @@ static void learn_shards(struct stn_link *link, uint64_t now_ns) {
     node->session->tick_ns = 0;
 }
 
+/* One password is tried first, on the control connection; and then a few at a time: servers make
+ * their checking slow on purpose. */
+static int may_log_in(void *ctx, struct stn_conn *conn) {
+    struct stn_link *link = ctx;
+    struct stn_node *node = link->node;
+    (void)conn;
+    if (!node->session->control.let_in || node->n_logins >= LOGINS_MAX) return 0;
+    node->n_logins++;
+    return link->logs_in = 1;
+}
+
+static void login_ended(struct stn_link *link) {
+    if (!link->logs_in) return;
+    link->logs_in = 0;
+    link->node->n_logins--;
+    link->node->session->tick_ns = 0; /* the next one's turn */
+}
+
 static void on_ready(void *ctx, struct stn_conn *conn) {
     struct stn_link *link = ctx;
     struct stn_node *node = link->node;
     struct stn_session *s = node->session;
     (void)conn;
+    login_ended(link);
     link->failures = 0;
     link->was_ready = 1;
     node->is_down = 0;
@@ -183,6 +202,7 @@ static void on_ready(void *ctx, struct stn_conn *conn) {
 
 /* Once for each time that it goes away, and not in bursts when it comes and goes. */
 static void tell_down(struct stn_node *node, const char *why) {
+    if (node->unnamed) return; /* the control connection tells what is wrong */
     node->is_down = 1;
     if (node->was_told || node->gone) return;
     if (!stn_log_every(&node->told, stn_session_now(node->session), TELL_EVERY_NS, NULL)) return;
@@ -224,6 +244,7 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
     struct stn_session *s = node->session;
     struct stn_conn_stats last;
     int was_ready = link->was_ready, is_first = !was_ready && link->failures == 0;
+    login_ended(link);
     stn_conn_stats(conn, &last);
     s->copied_bytes += last.copied_bytes;
     s->received_bytes += last.received_bytes;
@@ -266,8 +287,11 @@ static void on_stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t o
     (void)stream;
 }
 
-static const struct stn_conn_ops link_ops = {
-    .ready = on_ready, .closed = on_closed, .tablets = on_tablets, .stray = on_stray};
+static const struct stn_conn_ops link_ops = {.ready = on_ready,
+                                             .closed = on_closed,
+                                             .tablets = on_tablets,
+                                             .stray = on_stray,
+                                             .may_log_in = may_log_in};
 
 /* ---- connecting ---- */
 
@@ -296,7 +320,7 @@ static void connect_link(struct stn_link *link, uint64_t now_ns) {
     struct stn_node *node = link->node;
     struct sterna_error err = {0};
     int rc = STERNA_OK;
-    node->config.ask_supported = node->session->is_scylla;
+    node->config.ask_supported = node->session->is_scylla || node->unnamed;
     if (!connect_to_shard(link, now_ns, &rc, &err))
         rc = stn_conn_open(&link->conn, node->session->poll, &node->address, 0, &node->config,
                            &link_ops, link, now_ns, &err);
@@ -365,20 +389,29 @@ void stn_node_close(struct stn_node *node) {
             struct stn_link *link = node->links[lane][i];
             if (link->was_ready) atomic_fetch_sub(&node->session->n_connections, 1);
             link->was_ready = 0;
+            login_ended(link);
             stn_conn_close(&link->conn);
         }
     stn_statements_unpark(node);
+}
+
+void stn_node_cut(struct stn_node *node) {
+    int gone = node->gone;
+    stn_node_close(node);
+    node->gone = gone;
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++) {
+        for (unsigned i = 0; i < node->n_links[lane]; i++) free(node->links[lane][i]);
+        free(node->links[lane]);
+        node->links[lane] = NULL;
+        node->n_links[lane] = 0;
+    }
 }
 
 void stn_node_free(struct stn_node **out) {
     struct stn_node *node = *out;
     *out = NULL;
     if (!node) return;
-    stn_node_close(node);
-    for (int lane = 0; lane < STN_LANE_COUNT; lane++) {
-        for (unsigned i = 0; i < node->n_links[lane]; i++) free(node->links[lane][i]);
-        free(node->links[lane]);
-    }
+    stn_node_cut(node);
     free(node->prepared);
     free(node->tokens);
     free(node->host);

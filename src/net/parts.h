@@ -49,6 +49,7 @@ struct stn_link { /* a connection to a node, or the place for one */
     unsigned failures;     /* connects in a row */
     uint64_t retry_ns;     /* when to connect again */
     int was_ready;         /* this connection */
+    int logs_in;           /* its password is on the way */
     int renewed;           /* closed by ourselves, to be opened at once */
     uint32_t shard;        /* wanted; UINT32_MAX: any */
     int dirty;             /* has frames to be flushed */
@@ -73,6 +74,7 @@ struct stn_node {
     size_t n_tokens;
     int local;      /* in the local data centre */
     int seen;       /* in the last look at the peers */
+    int unnamed;    /* the contact point, before the first look: it has no host id yet */
     int gone;       /* not any more: no links are opened */
     int is_down;    /* as an event said, or as connecting showed */
     int was_told;   /* that it is down, in the log */
@@ -81,6 +83,7 @@ struct stn_node {
     struct stn_link **links[STN_LANE_COUNT];
     unsigned n_links[STN_LANE_COUNT];
     struct stn_window window[STN_LANE_COUNT];
+    unsigned n_logins;      /* passwords on their way */
     uint64_t shard_port_ns; /* the shard-aware port is not used before */
     struct stn_supported shards;
     char last_error[256];
@@ -106,6 +109,7 @@ void stn_node_come_up(struct stn_node *node, uint64_t now_ns); /* connect now */
 uint64_t stn_node_tick(struct stn_node *node, uint64_t now_ns);
 void stn_node_flush(struct stn_node *node, uint64_t now_ns);
 void stn_node_close(struct stn_node *node); /* its links; calls come back */
+void stn_node_cut(struct stn_node *node);   /* and there are none any more, until they are opened */
 void stn_node_free(struct stn_node **node);
 
 /* ---- the control connection (control.c) ---- */
@@ -138,6 +142,7 @@ struct stn_control {
     uint64_t retry_ns, refresh_ns; /* when to connect, to look again; UINT64_MAX: not planned */
     struct stn_look look;
     int looking, look_again;
+    int let_in; /* a server has taken our password, or wants none */
     struct stn_call registering;
 };
 
@@ -147,6 +152,8 @@ uint64_t stn_control_tick(struct stn_session *s, uint64_t now_ns);
 void stn_control_close(struct stn_session *s);
 /* Its connection if it is ready, and where that goes; or NULL. */
 struct stn_conn *stn_control_conn(struct stn_session *s, const struct stn_address **address);
+/* The same if it goes to that node; or NULL. */
+struct stn_conn *stn_control_conn_of(const struct stn_node *node);
 /* Looks at the system tables anew; n_looks_ended when a look that begins now will have ended. */
 unsigned stn_control_look(struct stn_session *s);
 /* In a second, unless one is due before. */
@@ -172,6 +179,8 @@ struct stn_prime { /* a statement's first PREPARE, which a thread waits for */
     int sent, ended, code;
     uint64_t begun_ns;
     struct sterna_error *err;
+    int ahead;               /* nobody waits: the session's own, see stn_session_prepare_ahead() */
+    struct stn_prime *newer; /* of those */
 };
 
 struct stn_session {
@@ -185,6 +194,7 @@ struct stn_session {
     struct stn_translation *translations;
     size_t n_translations;
     unsigned connections;
+    int reads_soon;
     uint64_t request_timeout_ns, outage_ns, schema_timeout_ns;
     pid_t pid;
     pthread_t thread;
@@ -200,6 +210,7 @@ struct stn_session {
     struct sterna_error open_error;
     struct stn_session_info info;
     struct stn_statement *statements; /* newest first */
+    struct stn_prime *ahead; /* statements that are being prepared before they are needed */
     unsigned n_statements;
     unsigned n_looks, n_looks_ended; /* at the system tables: that went well; and any */
     int schema_agrees;               /* in the last one */
@@ -285,7 +296,8 @@ enum stn_readiness stn_statement_ready(struct stn_node *node, struct stn_query_c
 void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
 /* The node has answered a call with it. */
 void stn_statement_known(struct stn_node *node, const struct stn_query_call *q);
-void stn_statements_unpark(struct stn_node *node); /* its connections are gone */
+void stn_statements_unpark(struct stn_node *node);     /* its connections are gone */
+void stn_statements_drop_ahead(struct stn_session *s); /* the loop has ended */
 void stn_primes_send(struct stn_session *s, uint64_t now_ns);
 void stn_statement_free(struct stn_statement **statement);
 

@@ -353,7 +353,7 @@ static void put_frame(struct stn_writer *w, const struct stn_query_call *q,
         stn_cql_put_query(w, 0, q->text, &query);
 }
 
-static int send_frame(struct stn_link *link, struct stn_query_call *q, const struct stn_prepared *p,
+static int send_frame(struct stn_conn *conn, struct stn_query_call *q, const struct stn_prepared *p,
                       uint64_t now_ns) {
     uint8_t small[512], *frame = small;
     struct stn_writer w = {.to = small, .cap = sizeof small};
@@ -365,7 +365,7 @@ static int send_frame(struct stn_link *link, struct stn_query_call *q, const str
         w = (struct stn_writer){.to = frame, .cap = bytes};
         put_frame(&w, q, p);
     }
-    int rc = stn_conn_send(link->conn, &q->call, frame, bytes, now_ns);
+    int rc = stn_conn_send(conn, &q->call, frame, bytes, now_ns);
     if (frame != small) free(frame);
     return rc;
 }
@@ -376,15 +376,21 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
     enum stn_readiness ready =
         q->statement ? stn_statement_ready(node, q, now_ns) : STATEMENT_READY;
     if (ready != STATEMENT_READY) return ready == STATEMENT_TAKEN;
-    struct stn_link *link = stn_node_link(node, q->lane, stn_route_shard(node, q, now_ns));
+    struct stn_conn *control = q->statement ? NULL : stn_control_conn_of(node);
+    struct stn_link *link =
+        control ? NULL : stn_node_link(node, q->lane, stn_route_shard(node, q, now_ns));
+    struct stn_conn *conn = link ? link->conn : control;
     const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
     q->call = (struct stn_call){.ops = q->ops->row ? &row_ops : &gathered_ops,
                                 .shape = q->shape,
                                 .answer_bytes = q->weight_bytes};
-    int rc = link ? send_frame(link, q, p, now_ns) : STERNA_AGAIN;
+    int rc = conn ? send_frame(conn, q, p, now_ns) : STERNA_AGAIN;
     if (rc == STERNA_AGAIN) return stn_query_wait(s, q), 0;
     if (rc < 0) return fail(q, rc, "out of memory for a request", NULL), 1;
-    link->dirty = 1;
+    if (link)
+        link->dirty = 1;
+    else
+        stn_conn_flush(conn, now_ns);
     q->state = QUERY_SENT;
     q->node = node;
     q->n_tries++;
@@ -493,6 +499,7 @@ static uint64_t wake_later(struct stn_session *s, uint64_t now_ns) {
 static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
     size_t n = s->later.n;
     int reachable = 0;
+    if (s->opened == 0) return UINT64_MAX; /* that has its own time */
     for (int lane = 0; lane < STN_LANE_COUNT; lane++) n += s->waiting[lane].n;
     for (unsigned i = 0; i < s->n_nodes && !reachable; i++)
         reachable = s->nodes[i]->local && stn_node_is_ready(s->nodes[i]);

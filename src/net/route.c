@@ -131,14 +131,15 @@ static struct stn_node *any_node(struct stn_session *s, const struct stn_query_c
 
 /* A text may change the schema. The node that does it knows at once, the others hear of it, and
  * whether all agree is asked on the control connection: a node that has not heard yet would say
- * yes. NULL: it goes to any node. */
+ * yes. So it goes that way, too, and needs no other connection to be ready. NULL: it goes to any
+ * node. */
 static struct stn_node *node_of_text(struct stn_session *s, const struct stn_query_call *q) {
     const struct stn_address *at;
     if (q->statement || !stn_control_conn(s, &at)) return NULL;
     for (unsigned i = 0; i < s->n_nodes; i++) {
         struct stn_node *node = s->nodes[i];
         if (stn_address_equals(&node->address, at))
-            return node->local && !node->is_down && !was_tried(q, node) ? node : NULL;
+            return node->local && !was_tried(q, node) ? node : NULL;
     }
     return NULL;
 }
@@ -149,10 +150,9 @@ struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint
     size_t connected = 0, untried = 0;
     int none = 1;
     struct stn_node *only = node_of_text(s, q);
-    if (only) { /* waited for, too, while it connects */
+    if (only) {
         if (hopeless) *hopeless = 0;
-        int now = stn_node_is_ready(only) && stn_node_has_room(only, q->lane, 0);
-        return now ? only : NULL;
+        return only;
     }
     if (q->has_token) {
         find_replicas(s, q, now_ns, &all);

@@ -192,41 +192,60 @@ void stn_session_remove_hook(struct stn_session *s, struct stn_turn_hook *hook) 
 
 /* ---- one call, waited for ---- */
 
-struct waiting {
-    struct stn_rows *rows;
-    struct sterna_error *err;
-    int ended, code;
-};
-
-static void waiting_done(struct stn_query_call *q, int code,
-                         const struct stn_query_answer *answer) {
-    struct stn_session *s = q->session;
-    struct waiting *w = (struct waiting *)(uintptr_t)q->group;
+static void question_done(struct stn_query_call *q, int code,
+                          const struct stn_query_answer *answer) {
+    struct stn_question *a = STN_OUTER(q, struct stn_question, call);
+    struct stn_session *s = a->session;
     if (code < 0)
-        stn_fail(w->err, code, "%s", answer->why ? answer->why : sterna_strerror(code));
-    else if (w->rows && answer->head && answer->head->kind == STN_CQL_ROWS &&
-             (code = stn_rows_copy(w->rows, answer->head, answer->values)) < 0)
-        stn_fail(w->err, code, "an answer cannot be kept: %s", sterna_strerror(code));
+        stn_fail(&a->why, code, "%s", answer->why ? answer->why : sterna_strerror(code));
+    else if (answer->head && answer->head->kind == STN_CQL_ROWS &&
+             (code = stn_rows_copy(&a->rows, answer->head, answer->values)) < 0)
+        stn_fail(&a->why, code, "an answer cannot be kept: %s", sterna_strerror(code));
     pthread_mutex_lock(&s->lock);
-    w->code = code;
-    w->ended = 1;
+    a->code = code;
+    a->ended = 1;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
 
-int stn_session_query(struct stn_session *s, struct stn_query_call *q, struct stn_rows *rows,
-                      struct sterna_error *err) {
-    static const struct stn_query_call_ops ops = {.done = waiting_done};
-    struct waiting w = {.rows = rows, .err = err};
-    if (rows) *rows = (struct stn_rows){0};
+void stn_session_ask(struct stn_session *s, struct stn_question *a) {
+    static const struct stn_query_call_ops ops = {.done = question_done};
+    struct stn_query_call *q = &a->call;
+    a->session = s;
+    a->rows = (struct stn_rows){0};
+    a->why = (struct sterna_error){0};
+    a->ended = a->code = 0;
     q->ops = &ops;
-    q->group = &w;
+    q->group = a;
     if (q->weight_bytes == 0) q->weight_bytes = 1024;
     stn_session_submit(s, &q, 1);
+}
+
+int stn_session_answer(struct stn_question *a, struct stn_rows *rows, struct sterna_error *err) {
+    struct stn_session *s = a->session;
     pthread_mutex_lock(&s->lock);
-    while (!w.ended) pthread_cond_wait(&s->changed, &s->lock);
+    while (!a->ended) pthread_cond_wait(&s->changed, &s->lock);
     pthread_mutex_unlock(&s->lock);
-    return w.code;
+    a->session = NULL;
+    if (rows)
+        *rows = a->rows;
+    else
+        stn_rows_free(&a->rows);
+    a->rows = (struct stn_rows){0};
+    return a->code < 0 ? stn_fail(err, a->code, "%s", a->why.message) : a->code;
+}
+
+void stn_session_drop(struct stn_question *a) {
+    if (a->session) stn_session_abandon(a->session, a);
+    a->session = NULL;
+    stn_rows_free(&a->rows);
+}
+
+int stn_session_query(struct stn_session *s, struct stn_query_call *q, struct stn_rows *rows,
+                      struct sterna_error *err) {
+    struct stn_question a = {.call = *q};
+    stn_session_ask(s, &a);
+    return stn_session_answer(&a, rows, err);
 }
 
 /* ---- rows ---- */
@@ -387,6 +406,7 @@ static int take_options(struct stn_session *s, const struct stn_session_options 
                         struct sterna_error *err) {
     s->clock = o->clock ? o->clock : stn_clock_monotonic();
     s->connections = o->connections;
+    s->reads_soon = o->reads_soon;
     s->request_timeout_ns = ns_of(o->request_timeout_ms, REQUEST_TIMEOUT_MS);
     s->outage_ns = ns_of(o->outage_timeout_ms, OUTAGE_TIMEOUT_MS);
     s->schema_timeout_ns = ns_of(o->schema_timeout_ms, SCHEMA_TIMEOUT_MS);
@@ -455,16 +475,11 @@ static int start(struct stn_session *s, struct sterna_error *err) {
     if (stn_thread_create(&s->thread, run, s) != 0)
         return stn_fail(err, STERNA_ENOMEM, "no thread for a session");
     s->has_thread = 1;
-    pthread_mutex_lock(&s->lock);
-    while (s->opened == 0) pthread_cond_wait(&s->changed, &s->lock);
-    rc = s->opened < 0 ? s->opened : STERNA_OK;
-    if (rc < 0 && err && err->code >= 0) *err = s->open_error;
-    pthread_mutex_unlock(&s->lock);
-    return rc;
+    return STERNA_OK;
 }
 
-int stn_session_open(struct stn_session **out, const struct stn_session_options *options,
-                     struct sterna_error *err) {
+int stn_session_start(struct stn_session **out, const struct stn_session_options *options,
+                      struct sterna_error *err) {
     *out = NULL;
     struct stn_session *s = calloc(1, sizeof *s);
     if (!s) return stn_fail_memory(err, "a session");
@@ -481,6 +496,23 @@ int stn_session_open(struct stn_session **out, const struct stn_session_options 
     if (rc == STERNA_OK) rc = start(s, err);
     if (rc < 0) stn_session_close(&s);
     *out = s;
+    return rc;
+}
+
+int stn_session_await(struct stn_session *s, struct sterna_error *err) {
+    pthread_mutex_lock(&s->lock);
+    while (s->opened == 0) pthread_cond_wait(&s->changed, &s->lock);
+    int rc = s->opened < 0 ? s->opened : STERNA_OK;
+    if (rc < 0 && err && err->code >= 0) *err = s->open_error;
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+int stn_session_open(struct stn_session **out, const struct stn_session_options *options,
+                     struct sterna_error *err) {
+    int rc = stn_session_start(out, options, err);
+    if (rc == STERNA_OK) rc = stn_session_await(*out, err);
+    if (rc < 0 && *out) stn_session_close(out);
     return rc;
 }
 
@@ -501,6 +533,7 @@ void stn_session_close(struct stn_session **session) {
         next = t->next;
         stn_statement_free(&t);
     }
+    stn_statements_drop_ahead(s);
     stn_ring_free(&s->ring);
     stn_poll_close(&s->poll);
     stn_tls_close(&s->tls);

@@ -39,6 +39,7 @@ struct stn_session_options {      /* strings are copied */
     const struct stn_tls_options *tls; /* NULL: plain */
     const char *dc;                    /* local data centre; NULL: the contact node's */
     unsigned connections;              /* a node and lane; 0: chosen */
+    int reads_soon; /* connections for reads are opened beside the control connection, not after */
     unsigned connect_timeout_ms, outage_timeout_ms, request_timeout_ms; /* 0: 10 s, 480 s, 10 s */
     unsigned schema_timeout_ms; /* 0: 30 s, see stn_session_await_schema() */
     const struct stn_translation *translations;
@@ -46,8 +47,14 @@ struct stn_session_options {      /* strings are copied */
     struct stn_clock *clock; /* NULL: monotonic */
 };
 
+/* Begins to connect. What is asked from now on goes out as soon as one contact point is ready,
+ * beside the session's own questions. */
+int stn_session_start(struct stn_session **out, const struct stn_session_options *options,
+                      struct sterna_error *err);
 /* Blocks until one contact point has answered and the nodes are known. EUNREACHABLE lists each
  * address and why; EREFUSED: credentials, certificates; EPROTO: no protocol version 4. */
+int stn_session_await(struct stn_session *session, struct sterna_error *err);
+/* Both; nothing is left open if it fails. */
 int stn_session_open(struct stn_session **out, const struct stn_session_options *options,
                      struct sterna_error *err);
 /* All calls must be done or abandoned. */
@@ -70,6 +77,9 @@ struct stn_statement_info {
 int stn_session_prepare(struct stn_session *session, const char *text, struct stn_statement **out,
                         struct sterna_error *err);
 void stn_statement_info(const struct stn_statement *statement, struct stn_statement_info *out);
+/* The same without waiting, for a statement that will most likely be needed: stn_session_prepare()
+ * then finds it, or waits for the answer. One that fails is asked for anew when it is needed. */
+void stn_session_prepare_ahead(struct stn_session *session, const char *text);
 
 /* ---- requests ---- */
 
@@ -165,6 +175,20 @@ struct stn_rows {
 /* `q` as for submit, without ops. Codes as done(); a server's ERROR is in err's message. */
 int stn_session_query(struct stn_session *session, struct stn_query_call *q, struct stn_rows *rows,
                       struct sterna_error *err);
+/* The same in two steps, for several at once. */
+struct stn_question {
+    struct stn_query_call call;  /* filled as for stn_session_query() */
+    struct stn_session *session; /* NULL: it was not asked */
+    struct stn_rows rows;
+    struct sterna_error why;
+    int ended, code;
+};
+void stn_session_ask(struct stn_session *session, struct stn_question *question);
+/* Blocks; once for each question. rows (may be NULL) is the caller's. */
+int stn_session_answer(struct stn_question *question, struct stn_rows *rows,
+                       struct sterna_error *err);
+/* Its answer is not wanted any more. Safe at any time, also if it was never asked. */
+void stn_session_drop(struct stn_question *question);
 void stn_rows_free(struct stn_rows *rows); /* safe twice */
 /* A copy of an answer's rows; ENOMEM, EPROTO (fewer values than rows). */
 int stn_rows_copy(struct stn_rows *out, const struct stn_cql_result_head *head,

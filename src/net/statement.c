@@ -237,6 +237,45 @@ void stn_statements_unpark(struct stn_node *node) {
 
 /* ---- the first time ---- */
 
+static struct stn_statement *find(struct stn_session *s, const char *text) {
+    struct stn_statement *t = s->statements;
+    while (t && strcmp(t->text, text) != 0) t = t->next;
+    return t;
+}
+
+static struct stn_prime **find_ahead(struct stn_session *s, const char *text) {
+    struct stn_prime **at = &s->ahead;
+    while (*at && strcmp((*at)->statement->text, text) != 0) at = &(*at)->newer;
+    return at;
+}
+
+/* Adds it to the list, unless it is there. The lock is held. */
+static void publish(struct stn_session *s, struct stn_statement **t) {
+    if (find(s, (*t)->text)) return;
+    (*t)->next = s->statements;
+    s->statements = *t;
+    *t = NULL;
+}
+
+static void free_ahead(struct stn_prime *p) {
+    stn_statement_free(&p->statement);
+    free(p);
+}
+
+static void end_ahead(struct stn_session *s, struct stn_prime *p) {
+    *find_ahead(s, p->statement->text) = p->newer;
+    if (p->code == STERNA_OK) publish(s, &p->statement);
+    free_ahead(p);
+}
+
+void stn_statements_drop_ahead(struct stn_session *s) {
+    for (struct stn_prime *p = s->ahead, *newer; p; p = newer) {
+        newer = p->newer;
+        free_ahead(p);
+    }
+    s->ahead = NULL;
+}
+
 static void prime_end(struct stn_prime *p, int code) {
     struct stn_session *s = p->session;
     struct stn_prime **at = &s->primes;
@@ -245,6 +284,7 @@ static void prime_end(struct stn_prime *p, int code) {
     pthread_mutex_lock(&s->lock);
     p->code = code;
     p->ended = 1;
+    if (p->ahead) end_ahead(s, p);
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
@@ -319,12 +359,6 @@ static void prime_begin(struct stn_session *s, struct stn_command *c) {
     s->primes = p;
 }
 
-static struct stn_statement *find(struct stn_session *s, const char *text) {
-    struct stn_statement *t = s->statements;
-    while (t && strcmp(t->text, text) != 0) t = t->next;
-    return t;
-}
-
 static struct stn_statement *make(struct stn_session *s, const char *text) {
     struct stn_statement *t = calloc(1, sizeof *t);
     if (t && (t->text = strdup(text))) return t->number = s->n_statements++, t;
@@ -332,29 +366,52 @@ static struct stn_statement *make(struct stn_session *s, const char *text) {
     return NULL;
 }
 
-/* Hands it to the loop, and waits until a node has answered. The lock is held, and given up
- * meanwhile. */
+/* To the loop. The lock is held. */
+static void hand_over(struct stn_session *s, struct stn_prime *p) {
+    *s->commands_end = &p->command;
+    s->commands_end = &p->command.next;
+    stn_poll_wake(s->poll);
+}
+
+/* Hands it over, and waits until a node has answered. The lock is given up meanwhile. */
 static int prime(struct stn_session *s, struct stn_statement *t, struct sterna_error *err) {
     struct stn_prime p = {
         .command = {.run = prime_begin}, .statement = t, .session = s, .err = err};
-    *s->commands_end = &p.command;
-    s->commands_end = &p.command.next;
-    stn_poll_wake(s->poll);
+    hand_over(s, &p);
     while (!p.ended) pthread_cond_wait(&s->changed, &s->lock);
     return p.code;
+}
+
+void stn_session_prepare_ahead(struct stn_session *s, const char *text) {
+    pthread_mutex_lock(&s->lock);
+    int known = find(s, text) || *find_ahead(s, text);
+    struct stn_prime *p = known ? NULL : calloc(1, sizeof *p);
+    struct stn_statement *t = p ? make(s, text) : NULL;
+    if (t) {
+        *p = (struct stn_prime){.command = {.run = prime_begin},
+                                .statement = t,
+                                .session = s,
+                                .ahead = 1,
+                                .newer = s->ahead};
+        s->ahead = p;
+        hand_over(s, p);
+    } else {
+        free(p); /* without memory it is asked for later, and told then */
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 int stn_session_prepare(struct stn_session *s, const char *text, struct stn_statement **out,
                         struct sterna_error *err) {
     int rc = STERNA_OK;
     pthread_mutex_lock(&s->lock);
+    while (*find_ahead(s, text)) pthread_cond_wait(&s->changed, &s->lock);
     *out = find(s, text);
     struct stn_statement *t = *out ? NULL : make(s, text);
     if (!*out) rc = t ? prime(s, t, err) : stn_fail_memory(err, "a statement");
-    if (rc == STERNA_OK && t && !(*out = find(s, text))) { /* nobody else was as fast */
-        t->next = s->statements;
-        s->statements = *out = t;
-        t = NULL;
+    if (rc == STERNA_OK && t) {
+        publish(s, &t); /* or somebody else was as fast */
+        *out = find(s, text);
     }
     pthread_mutex_unlock(&s->lock);
     stn_statement_free(&t);

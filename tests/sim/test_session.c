@@ -73,6 +73,57 @@ static void test_open_without_the_right_password_is_refused_at_once(void **state
     peer_close(&c.peer);
 }
 
+/* Connections for reads are there already, and wait with their password for the first one's fate.
+ */
+static void test_a_wrong_password_is_tried_once(void **state) {
+    struct servers c = {0};
+    struct stn_host host;
+    struct sterna_error err = {0};
+    (void)state;
+    servers_start_with(&c, (struct peer_options){.user = "ann", .password = "right"});
+    struct stn_session_options o = servers_options(&c, &host);
+    o.user = "ann";
+    o.reads_soon = 1;
+    assert_int_equal(stn_session_open(&c.session, &o, &err), STERNA_EREFUSED);
+    assert_int_equal(peer_requests(c.peer, STN_CQL_AUTH_RESPONSE), 1);
+    peer_close(&c.peer);
+}
+
+static int first_node_is_mute(struct servers *c, struct peer_conn *conn,
+                              const struct peer_frame *f) {
+    (void)c, (void)f;
+    return peer_node(conn) == 0;
+}
+
+/* The one that TCP connects first need not become ready. */
+static void test_reads_move_to_the_contact_point_that_is_ready(void **state) {
+    struct servers c = {.first = first_node_is_mute};
+    (void)state;
+    servers_start(&c, 2);
+    struct stn_host hosts[] = {{"127.0.0.1", peer_port(c.peer)}, {"127.0.0.2", peer_port(c.peer)}};
+    struct stn_session_options o = {
+        .hosts = hosts, .n_hosts = 2, .keyspace = "ks", .reads_soon = 1};
+    servers_open_with(&c, &o);
+    servers_read(&c, 50, STERNA_OK);
+    assert_int_equal(c.asked[1], 50);
+    servers_close(&c);
+}
+
+static void test_reads_leave_a_contact_point_in_another_data_centre(void **state) {
+    static const struct peer_node nodes[] = {{.dc = "far"}, {.dc = "near"}};
+    struct servers c = {0};
+    struct stn_host host;
+    (void)state;
+    servers_start_with(&c, (struct peer_options){.nodes = nodes, .n_nodes = 2});
+    struct stn_session_options o = servers_options(&c, &host);
+    o.dc = "near";
+    o.reads_soon = 1;
+    servers_open_with(&c, &o);
+    servers_read(&c, 50, STERNA_OK);
+    assert_int_equal(c.asked[0], 0);
+    servers_close(&c);
+}
+
 static void test_open_translates_addresses(void **state) {
     static const struct peer_node nodes[] = {{.told_ip = NULL}, {.told_ip = "203.0.113.7"}};
     struct servers c = {0};
@@ -373,6 +424,29 @@ static void test_a_wrong_statement_is_refused(void **state) {
     servers_close(&c);
 }
 
+/* What was prepared ahead is not asked for again, unless it went wrong. */
+static void test_a_statement_is_prepared_ahead(void **state) {
+    struct servers c = {0};
+    struct stn_host host;
+    struct stn_statement *t;
+    struct sterna_error err = {0};
+    (void)state;
+    servers_start(&c, 1);
+    struct stn_session_options o = servers_options(&c, &host);
+    CHECK_OK(stn_session_start(&c.session, &o, &err), err);
+    stn_session_prepare_ahead(c.session, SELECT);
+    stn_session_prepare_ahead(c.session, SELECT);
+    stn_session_prepare_ahead(c.session, "SELECT nonsense");
+    CHECK_OK(stn_session_await(c.session, &err), err);
+    CHECK_OK(stn_session_prepare(c.session, SELECT, &t, &err), err);
+    assert_int_equal(stn_session_prepare(c.session, "SELECT nonsense", &t, &err), STERNA_EINVAL);
+    assert_int_equal(c.n_prepares[0], 3);
+    servers_read(&c, 10, STERNA_OK);
+    assert_int_equal(c.n_prepares[0], 3);
+    stn_session_prepare_ahead(c.session, "SELECT more nonsense"); /* nobody waits for it */
+    servers_close(&c);
+}
+
 /* CASSANDRA-21508: a late request is answered with OVERLOADED on stream 0, and its own stream gets
  * the rows much later. */
 static int confess_on_stream_0(struct servers *c, struct peer_conn *conn,
@@ -511,6 +585,9 @@ int main(void) {
         cmocka_unit_test(test_open_lists_every_address_that_fails),
         cmocka_unit_test(test_open_names_the_data_centres_there_are),
         cmocka_unit_test(test_open_without_the_right_password_is_refused_at_once),
+        cmocka_unit_test(test_a_wrong_password_is_tried_once),
+        cmocka_unit_test(test_reads_move_to_the_contact_point_that_is_ready),
+        cmocka_unit_test(test_reads_leave_a_contact_point_in_another_data_centre),
         cmocka_unit_test(test_open_translates_addresses),
         cmocka_unit_test(test_half_joined_nodes_are_passed_over),
         cmocka_unit_test(test_reads_spread_over_replicas),
@@ -526,6 +603,7 @@ int main(void) {
         cmocka_unit_test(test_a_statement_that_works_in_between_may_be_forgotten_often),
         cmocka_unit_test(test_a_statement_forgotten_for_ever_is_an_error),
         cmocka_unit_test(test_a_wrong_statement_is_refused),
+        cmocka_unit_test(test_a_statement_is_prepared_ahead),
         cmocka_unit_test(test_an_error_on_stream_0_puts_no_foreign_bytes_anywhere),
         cmocka_unit_test(test_a_silent_node_is_passed_over),
         cmocka_unit_test(test_with_no_node_left_calls_fail_in_the_end),

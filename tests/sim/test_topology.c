@@ -339,7 +339,7 @@ static int tell_shard(struct servers *c, struct peer_conn *conn, const struct pe
     struct shards *s = c->own;
     unsigned number = peer_number(conn);
     char shard[8];
-    if (f->opcode != STN_CQL_OPTIONS || f->stream != 0) return 0;
+    if (f->opcode != STN_CQL_OPTIONS || peer_startup(conn, "CQL_VERSION")) return 0;
     assert_true(number < CONNS_MAX);
     uint32_t is = (s->by_source_port ? peer_client_port(conn) : number) % SHARDS;
     const struct peer_pair pairs[] = {{"SCYLLA_SHARD", shard},

@@ -72,7 +72,8 @@ static void stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t opco
     c->stray_opcode = opcode;
 }
 
-static const struct stn_conn_ops ops = {ready, closed, event, tablets, stray};
+static const struct stn_conn_ops ops = {
+    .ready = ready, .closed = closed, .event = event, .tablets = tablets, .stray = stray};
 
 int client_open(struct client *c, struct sterna_error *err) {
     int rc = c->poll ? STERNA_OK : stn_poll_open(&c->poll, &c->clock, err);
