@@ -21,8 +21,8 @@ static int prepare(struct stn_cassandra *c, enum stn_ask_how how, const char *te
         q->is_write = 1;
         q->page_size = 0;
     }
-    return how == STN_ASK_STATEMENT ? STERNA_OK
-                                    : stn_session_prepare(c->session, text, &q->statement, err);
+    if (how == STN_ASK_STATEMENT || how == STN_ASK_READ) return STERNA_OK;
+    return stn_session_prepare(c->session, text, &q->statement, err);
 }
 
 int stn_ask_all(struct stn_cassandra *c, enum stn_ask_how how, char *text,
@@ -62,6 +62,27 @@ int stn_ask(struct stn_cassandra *c, enum stn_ask_how how, char *text,
     if (rows == &unused) stn_rows_free(rows);
     free(text);
     return rc;
+}
+
+void stn_ask_ahead(struct stn_cassandra *c, struct stn_asked *asked, char *text,
+                   int32_t page_rows) {
+    *asked = (struct stn_asked){.text = text};
+    if (prepare(c, STN_ASK_READ, text, &asked->question.call, NULL) < 0) return;
+    asked->question.call.page_size = page_rows;
+    stn_session_ask(c->session, &asked->question);
+}
+
+int stn_ask_answer(struct stn_asked *asked, struct stn_rows *rows, struct sterna_error *err) {
+    int rc = stn_session_answer(&asked->question, rows, err);
+    free(asked->text);
+    asked->text = NULL;
+    return rc;
+}
+
+void stn_ask_drop(struct stn_asked *asked) {
+    stn_session_drop(&asked->question);
+    free(asked->text);
+    asked->text = NULL;
 }
 
 int stn_ask_applied(const struct stn_rows *rows) { /* the first column, `[applied]` */

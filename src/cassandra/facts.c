@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "base/digest.h"
-#include "cassandra/ask.h"
 #include "cassandra/tables.h"
+#include "source/cql_select.h"
 
 struct facts {
     struct stn_names *names;
     struct stn_cassandra *c;
     const struct sterna_store_options *options;
+    struct stn_asked *asked; /* the facts, before we were */
     struct sterna_error *err;
     int has_tables; /* made by us or, from the printed statements, by who has the right to */
 };
@@ -62,16 +63,22 @@ static int take_all(const struct facts *f, const struct stn_rows *rows, int *who
     return rc == STERNA_OK ? stn_names_learn(f->names, v[2].data, v[2].bytes, f->err) : rc;
 }
 
+static char *question(const struct stn_cassandra *c) {
+    return stn_text_make("SELECT k, v FROM %s WHERE k IN ('format', 'dataset_id', 'names')",
+                         c->info_table);
+}
+
+void stn_facts_ask(struct stn_cassandra *c, struct stn_asked *asked) {
+    stn_ask_ahead(c, asked, question(c), 0);
+}
+
 /* *whole: 0 if there is none, or its making was cut short. */
 static int read_facts(struct facts *f, int *whole) {
     struct sterna_error why = {0};
     struct stn_rows rows;
     *whole = 0;
-    int rc = stn_ask(f->c, STN_ASK_READ,
-                     stn_text_make("SELECT k, v FROM %s WHERE k IN"
-                                   " ('format', 'dataset_id', 'names')",
-                                   f->c->info_table),
-                     NULL, 0, &rows, &why);
+    int rc = f->asked->text ? stn_ask_answer(f->asked, &rows, &why)
+                            : stn_ask(f->c, STN_ASK_READ, question(f->c), NULL, 0, &rows, &why);
     if (rc == STERNA_ENOTFOUND) return STERNA_OK;
     if (rc < 0) {
         if (f->err && f->err->code >= 0) *f->err = why;
@@ -157,11 +164,10 @@ static int check_id(const struct facts *f) {
                     has, asked);
 }
 
-/* The server tells which column it does not know. */
-static int check_columns(const struct facts *f, const char *columns, const char *table) {
+/* The server tells which column it does not know. Takes the text. */
+static int check_columns(const struct facts *f, char *text, const char *table) {
     struct sterna_error why = {0};
     struct stn_statement *statement;
-    char *text = stn_text_make("SELECT %s FROM %s", columns, table);
     if (!text) return stn_fail_memory(f->err, "a statement");
     int rc = stn_session_prepare(f->c->session, text, &statement, &why);
     free(text);
@@ -171,16 +177,12 @@ static int check_columns(const struct facts *f, const char *columns, const char 
     return rc < 0 ? stn_fail(f->err, rc, "%s", why.message) : rc;
 }
 
+/* By the statement that a loader of all fields reads with: it is most likely the next one. */
 static int check_fields(const struct facts *f) {
-    int rc = check_columns(f, "id", f->c->data_table);
-    for (size_t i = 0; i < f->c->n_fields && rc == STERNA_OK; i++) {
-        const struct stn_cassandra_field *field = &f->c->fields[i];
-        char columns[256];
-        snprintf(columns, sizeof columns, "\"%s\", \"%s\", \"%s\"", field->bytes_column,
-                 field->crc_column, field->column);
-        rc = check_columns(f, columns, f->c->data_table);
-    }
-    return rc;
+    struct stn_cql_select select;
+    uint32_t n = (uint32_t)STN_MIN(f->c->n_fields, (size_t)STN_FIELDS_MAX);
+    int rc = stn_cql_select_make(&select, f->c, f->c->fields, n, 0, f->err);
+    return rc == STERNA_OK ? check_columns(f, select.text, f->c->data_table) : rc;
 }
 
 /* Values that expire would leave samples that are listed and not there. Not everybody may read how
@@ -209,15 +211,17 @@ static int check_no_expiry(const struct facts *f, const char *suffix) {
 
 static int check_writable(const struct facts *f) {
     static const char *const suffixes[] = {"data", "chunk", "meta", "run", "info"};
-    int rc = check_columns(f, "id, field, n, crc, data", f->c->chunk_table);
+    int rc =
+        check_columns(f, stn_text_make("SELECT id, field, n, crc, data FROM %s", f->c->chunk_table),
+                      f->c->chunk_table);
     for (size_t i = 0; i < STN_COUNT(suffixes) && rc == STERNA_OK; i++)
         rc = check_no_expiry(f, suffixes[i]);
     return rc;
 }
 
 int stn_facts_open(struct stn_names *names, const struct sterna_store_options *options,
-                   struct sterna_error *err) {
-    struct facts f = {names, names->c, options, err, 0};
+                   struct stn_asked *asked, struct sterna_error *err) {
+    struct facts f = {names, names->c, options, asked, err, 0};
     int whole = 0;
     int rc = read_facts(&f, &whole);
     if (rc == STERNA_OK && !whole)

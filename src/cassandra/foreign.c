@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "cassandra/tables.h"
+#include "source/cql_text.h"
 
 /* ---- types ---- */
 
@@ -22,37 +23,43 @@ static int fail_type(const struct stn_cassandra *c, const char *option, const ch
 
 /* ---- the data table ---- */
 
-static int select_mapped(struct stn_cassandra *c, struct stn_statement_info *info,
-                         struct sterna_error *err) {
-    const char *columns[] = {c->location.map.id,        c->location.map.image,
-                             c->location.map.image_crc, c->location.map.mask,
-                             c->location.map.mask_crc,  c->location.map.label};
-    struct stn_statement *statement = NULL;
-    char *list = strdup(""), *id = stn_tables_quote(c->location.map.id);
-    for (size_t i = 0; i < STN_COUNT(columns) && list; i++) {
+/* The columns of the mapping in the order in which a source reads them (see cql_select.c), so that
+ * it finds its statement prepared. A label that is a picture comes behind the image. */
+static char *select_mapped(const struct stn_cassandra *c, int label_last,
+                           struct sterna_error *err) {
+    const char *label = c->location.map.label;
+    const char *columns[] = {c->location.map.image_crc, c->location.map.mask_crc,
+                             label_last ? NULL : label, c->location.map.image,
+                             c->location.map.mask,      label_last ? label : NULL};
+    struct stn_cql_text t;
+    if (stn_cql_text_open(&t, err) < 0) return NULL;
+    stn_cql_text_add(&t, "SELECT ");
+    stn_cql_text_name(&t, c->location.map.id);
+    for (size_t i = 0; i < STN_COUNT(columns); i++) {
         if (!columns[i]) continue;
-        char *name = stn_tables_quote(columns[i]);
-        char *longer = name ? stn_text_make("%s%s%s", list, *list ? ", " : "", name) : NULL;
-        free(name);
-        free(list);
-        list = longer;
+        stn_cql_text_add(&t, ", ");
+        stn_cql_text_name(&t, columns[i]);
     }
-    char *text = list && id
-                     ? stn_text_make("SELECT %s FROM %s WHERE %s = ?", list, c->data_table, id)
-                     : NULL;
+    stn_cql_text_add(&t, " FROM %s WHERE ", c->data_table);
+    stn_cql_text_name(&t, c->location.map.id);
+    stn_cql_text_add(&t, " = ?");
+    return stn_cql_text_take(&t, err);
+}
+
+static int prepare_mapped(struct stn_cassandra *c, struct stn_statement_info *info,
+                          struct sterna_error *err) {
+    struct stn_statement *statement = NULL;
     struct sterna_error why = {0};
-    int rc = text ? stn_session_prepare(c->session, text, &statement, &why)
-                  : stn_fail_memory(&why, "a statement");
-    if (rc == STERNA_EINVAL || rc == STERNA_ENOTFOUND)
-        stn_fail(err, rc, "%s: table %s cannot be read as the URL says: %s", c->location.shown,
-                 c->data_table, why.message);
-    else if (rc < 0 && err && err->code >= 0)
-        *err = why;
-    if (rc == STERNA_OK) stn_statement_info(statement, info);
-    free(list);
-    free(id);
+    char *text = select_mapped(c, 0, err);
+    if (!text) return STERNA_ENOMEM;
+    int rc = stn_session_prepare(c->session, text, &statement, &why);
     free(text);
-    return rc;
+    if (rc == STERNA_EINVAL || rc == STERNA_ENOTFOUND)
+        return stn_fail(err, rc, "%s: table %s cannot be read as the URL says: %s",
+                        c->location.shown, c->data_table, why.message);
+    if (rc < 0) return stn_fail(err, rc, "%s", why.message);
+    stn_statement_info(statement, info);
+    return STERNA_OK;
 }
 
 static int type_of(const struct stn_statement_info *info, const char *column) {
@@ -142,14 +149,25 @@ static int name_dataset(struct stn_cassandra *c, struct sterna_error *err) {
     return rc < 0 ? stn_fail_memory(err, "the name of a data set") : rc;
 }
 
-int stn_foreign_open(struct stn_cassandra *c, struct sterna_error *err) {
-    struct stn_statement_info info = {0};
+int stn_foreign_ask(struct stn_cassandra *c, struct sterna_error *err) {
+    int picture = c->location.map.label && !c->location.map.mask; /* perhaps */
     c->data_table = stn_tables_qualify(c->location.keyspace, c->location.map.table);
     if (c->location.map.meta)
         c->meta_table = stn_tables_qualify(c->location.keyspace, c->location.map.meta);
     if (!c->data_table || (c->location.map.meta && !c->meta_table))
         return stn_fail_memory(err, "the names of tables");
-    int rc = select_mapped(c, &info, err);
+    for (int label_last = 0; label_last <= picture; label_last++) {
+        char *text = select_mapped(c, label_last, err);
+        if (!text) return STERNA_ENOMEM;
+        stn_session_prepare_ahead(c->session, text);
+        free(text);
+    }
+    return STERNA_OK;
+}
+
+int stn_foreign_open(struct stn_cassandra *c, struct sterna_error *err) {
+    struct stn_statement_info info = {0};
+    int rc = prepare_mapped(c, &info, err);
     if (rc == STERNA_OK) rc = map_columns(c, &info, err);
     return rc == STERNA_OK ? name_dataset(c, err) : rc;
 }

@@ -5,6 +5,8 @@
 
 #include "cassandra/cassandra.h"
 
+/* Names the tables, and asks for their types already: stn_foreign_open() takes the answer. */
+int stn_foreign_ask(struct stn_cassandra *c, struct sterna_error *err);
 /* Finds types, fills c's columns, fields and data set id (the same for the same cluster and
  * mapping). EINVAL: columns of types that cannot be what the mapping says; ENOTFOUND: no such
  * table. */

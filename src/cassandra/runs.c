@@ -6,13 +6,14 @@
 #include <time.h>
 
 #include "base/digest.h"
-#include "cassandra/ask.h"
 #include "cassandra/meta_row.h"
 #include "cassandra/tables.h"
 
 #define IN_FLIGHT 256 /* rows on their way */
 #define ROW_WEIGHT_BYTES 512
 #define ATTEMPTS_MAX 200
+#define ASKED_ROWS 100 /* of the list of runs, before it is known how many are new */
+#define RUN_COLUMNS "number, run, parts, samples, source, finished"
 
 int stn_uuid1(uint8_t out[16], struct sterna_error *err) {
     struct timespec now;
@@ -311,6 +312,7 @@ int stn_run_publish(struct stn_cassandra *c, struct stn_catalog *catalog, const 
 /* ---- the list ---- */
 
 struct listing {
+    uint64_t from;
     struct stn_run_row *runs;
     size_t n, cap;
     struct stn_cassandra *c;
@@ -319,6 +321,7 @@ struct listing {
 
 static int take_run(struct listing *l, const struct stn_cql_value *v) {
     struct stn_text source = stn_value_string(v[4]);
+    if (stn_value_int(v[0]) > 0 && (uint64_t)stn_value_int(v[0]) < l->from) return STERNA_OK;
     if (v[1].bytes != 16 || stn_value_int(v[0]) <= 0)
         return stn_fail(l->err, STERNA_EFORMAT, "%s: a row of table %s is no run's",
                         l->c->location.shown, l->c->run_table);
@@ -343,21 +346,40 @@ static int take_runs(void *ctx, const struct stn_rows *rows) {
     return rc;
 }
 
-int stn_runs_list(struct stn_cassandra *c, uint64_t from, struct stn_run_row **out, size_t *n,
-                  struct sterna_error *err) {
-    struct listing l = {.c = c, .err = err};
+void stn_runs_ask(struct stn_cassandra *c, struct stn_asked *asked) {
+    stn_ask_ahead(c, asked,
+                  stn_text_make("SELECT " RUN_COLUMNS " FROM %s WHERE k = 'run' AND number >= 1",
+                                c->run_table),
+                  ASKED_ROWS);
+}
+
+/* 1: the list is whole, 0: it must be asked for. */
+static int take_asked(struct listing *l, struct stn_asked *asked) {
+    struct stn_rows rows = {0};
+    if (!asked || !asked->text) return 0;
+    int rc = stn_ask_answer(asked, &rows, NULL);
+    int whole = rc == STERNA_OK && !rows.paging_state.data;
+    if (whole) rc = take_runs(l, &rows);
+    stn_rows_free(&rows);
+    return whole ? rc < 0 ? rc : 1 : 0;
+}
+
+int stn_runs_list(struct stn_cassandra *c, uint64_t from, struct stn_asked *asked,
+                  struct stn_run_row **out, size_t *n, struct sterna_error *err) {
+    struct listing l = {.from = from, .c = c, .err = err};
     uint8_t be[4];
     const struct stn_cql_value values[] = {stn_value_of("run", 3),
                                            stn_value_from_int((int32_t)from, be)};
-    int rc = stn_ask_all(c, STN_ASK_READ,
-                         stn_text_make("SELECT number, run, parts, samples, source, finished"
-                                       " FROM %s WHERE k = ? AND number >= ?",
+    int rc = take_asked(&l, asked);
+    if (rc == 0)
+        rc = stn_ask_all(c, STN_ASK_READ,
+                         stn_text_make("SELECT " RUN_COLUMNS " FROM %s WHERE k = ? AND number >= ?",
                                        c->run_table),
                          values, STN_COUNT(values), take_runs, &l, err);
     if (rc < 0) stn_runs_free(&l.runs, l.n);
     *out = l.runs;
     *n = rc < 0 ? 0 : l.n;
-    return rc;
+    return rc < 0 ? rc : STERNA_OK;
 }
 
 void stn_runs_free(struct stn_run_row **runs, size_t n) {

@@ -4,7 +4,7 @@
 #ifndef STN_RUNS_H
 #define STN_RUNS_H
 
-#include "cassandra/cassandra.h"
+#include "cassandra/ask.h"
 #include "catalog/catalog.h"
 
 #define STN_RUN_PART_ROWS 5000
@@ -22,9 +22,12 @@ struct stn_run_row { /* of DS_run */
 int stn_run_publish(struct stn_cassandra *c, struct stn_catalog *catalog, const char *source,
                     int64_t timestamp_us, uint64_t *number, struct sterna_error *err);
 
-/* All runs with a number of at least `from`, by number; *out is malloc'ed. */
-int stn_runs_list(struct stn_cassandra *c, uint64_t from, struct stn_run_row **out, size_t *n,
-                  struct sterna_error *err);
+/* Asks for the list already. */
+void stn_runs_ask(struct stn_cassandra *c, struct stn_asked *asked);
+/* All runs with a number of at least `from`, by number; *out is malloc'ed. `asked` (may be NULL) is
+ * taken if it has them all. */
+int stn_runs_list(struct stn_cassandra *c, uint64_t from, struct stn_asked *asked,
+                  struct stn_run_row **out, size_t *n, struct sterna_error *err);
 void stn_runs_free(struct stn_run_row **runs, size_t n);
 
 /* A time-based UUID of now (RFC 9562, version 1), of a random node. */

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "backend.h"
+#include "base/digest.h"
 #include "base/file.h"
 #include "cassandra/cache.h"
 #include "cassandra/facts.h"
@@ -11,6 +12,7 @@
 #include "cassandra/runs.h"
 #include "cassandra/sync.h"
 #include "cassandra/tables.h"
+#include "source/cql_select.h"
 #include "store.h"
 
 struct cluster_run { /* a run being written */
@@ -50,7 +52,7 @@ static void free_run(struct cluster_run *run) {
 
 static int begin_run(struct cluster *k, struct cluster_run *run, struct sterna_error *err) {
     uint64_t number;
-    int rc = stn_sync(&k->names, k->dir, err);
+    int rc = stn_sync(&k->names, k->dir, NULL, err);
     if (rc == STERNA_OK) rc = stn_cache_copy_open(&run->copy, k->dir, err);
     if (rc == STERNA_OK)
         rc = stn_catalog_open(&run->catalog, run->copy.catalog, STN_CATALOG_WRITE, err);
@@ -105,7 +107,8 @@ static int run_commit(struct stn_backend *b, struct stn_catalog *catalog, struct
     if (rc == STERNA_OK)
         rc = stn_run_publish(&k->c, catalog, mine->source, mine->timestamp_us, run, err);
     stn_catalog_rollback(catalog);
-    if (rc == STERNA_OK && *run > 0) stn_sync(&k->names, k->dir, NULL); /* else at the next open */
+    if (rc == STERNA_OK && *run > 0)
+        stn_sync(&k->names, k->dir, NULL, NULL); /* else at the next open */
     return rc;
 }
 
@@ -172,26 +175,28 @@ static int ask_password(void *ctx, const char *user, const char *host, char *buf
     return k->password(k->password_ctx, user, host, buf, cap);
 }
 
-static int open_session(struct cluster *k, struct sterna_error *err) {
+static int start_session(struct cluster *k, int reads_soon, struct sterna_error *err) {
     const struct stn_location *l = &k->c.location;
     const struct stn_tls_options tls = {
         .verify = 1, .ca_file = l->ca, .cert_file = l->cert, .key_file = l->key};
     k->c.secret = (struct stn_secret){.location = l, .ask_ctx = k};
     if (k->password) k->c.secret.ask = ask_password;
-    return stn_session_open(&k->c.session,
-                            &(struct stn_session_options){.hosts = l->hosts,
-                                                          .n_hosts = l->n_hosts,
-                                                          .keyspace = l->keyspace,
-                                                          .user = l->user,
-                                                          .password = stn_secret_password,
-                                                          .password_ctx = &k->c.secret,
-                                                          .tls = l->tls > 0 ? &tls : NULL,
-                                                          .dc = l->dc,
-                                                          .connections = l->connections,
-                                                          .outage_timeout_ms = l->outage_timeout_ms,
-                                                          .translations = l->translations,
-                                                          .n_translations = l->n_translations},
-                            err);
+    return stn_session_start(
+        &k->c.session,
+        &(struct stn_session_options){.hosts = l->hosts,
+                                      .n_hosts = l->n_hosts,
+                                      .keyspace = l->keyspace,
+                                      .user = l->user,
+                                      .password = stn_secret_password,
+                                      .password_ctx = &k->c.secret,
+                                      .tls = l->tls > 0 ? &tls : NULL,
+                                      .dc = l->dc,
+                                      .connections = l->connections,
+                                      .reads_soon = reads_soon,
+                                      .outage_timeout_ms = l->outage_timeout_ms,
+                                      .translations = l->translations,
+                                      .n_translations = l->n_translations},
+        err);
 }
 
 static int check_partitioner(const struct cluster *k, const struct stn_session_info *info,
@@ -203,7 +208,8 @@ static int check_partitioner(const struct cluster *k, const struct stn_session_i
                     k->c.location.shown);
 }
 
-static int open_catalog(struct sterna_store *store, struct cluster *k, struct sterna_error *err) {
+static int open_catalog(struct sterna_store *store, struct cluster *k, struct stn_asked *runs,
+                        struct sterna_error *err) {
     struct stn_session_info info;
     stn_session_info(k->c.session, &info);
     int rc = check_partitioner(k, &info, err);
@@ -211,13 +217,59 @@ static int open_catalog(struct sterna_store *store, struct cluster *k, struct st
     if (rc == STERNA_OK && !(store->dir = strdup(k->dir))) rc = stn_fail_memory(err, k->dir);
     if (rc == STERNA_OK)
         rc = k->c.foreign ? stn_foreign_catalog(&k->c, k->dir, err)
-                          : stn_sync(&k->names, k->dir, err);
+                          : stn_sync(&k->names, k->dir, runs, err);
     if (rc < 0) return rc;
     char *path = stn_path_join(k->dir, "catalog.sqlite");
     rc = path ? stn_catalog_open(&store->catalog, path, STN_CATALOG_READ, err)
               : stn_fail_memory(err, k->dir);
     if (rc == STERNA_OK && k->c.foreign) stn_catalog_lengths_are_unknown(store->catalog);
     free(path);
+    return rc;
+}
+
+struct asked { /* while the session is being opened: all of it takes one round trip */
+    struct stn_asked facts, runs;
+};
+
+/* What a loader of the field that every data set has will read by. */
+static int prepare_ahead(struct stn_cassandra *c, struct sterna_error *err) {
+    struct stn_cassandra_field image;
+    struct stn_cql_select select;
+    int rc = stn_tables_field(&image, "image", STERNA_KIND_IMAGE, 0, err);
+    if (rc == STERNA_OK) rc = stn_cql_select_make(&select, c, &image, 1, 0, err);
+    if (rc < 0) return rc;
+    stn_session_prepare_ahead(c->session, select.text);
+    free(select.text);
+    char *chunk = stn_cql_select_chunk(c->chunk_table, err);
+    if (!chunk) return STERNA_ENOMEM;
+    stn_session_prepare_ahead(c->session, chunk);
+    free(chunk);
+    return STERNA_OK;
+}
+
+static int ask_all(struct cluster *k, int reads_soon, struct asked *asked,
+                   struct sterna_error *err) {
+    if (k->c.foreign) return stn_foreign_ask(&k->c, err);
+    stn_facts_ask(&k->c, &asked->facts);
+    stn_runs_ask(&k->c, &asked->runs);
+    return reads_soon ? prepare_ahead(&k->c, err) : STERNA_OK;
+}
+
+static int open_cluster(struct sterna_store *store, struct cluster *k,
+                        const struct sterna_store_options *options, struct sterna_error *err) {
+    struct asked asked = {.facts = {.text = NULL}};
+    int reads_soon = options->mode == STERNA_OPEN_READ;
+    int rc = start_session(k, reads_soon, err);
+    if (rc < 0) return rc;
+    rc = ask_all(k, reads_soon, &asked, err);
+    stn_digest_warm_up(); /* what takes time here takes none while answers are on their way */
+    if (rc == STERNA_OK) rc = stn_session_await(k->c.session, err);
+    if (rc == STERNA_OK)
+        rc = k->c.foreign ? stn_foreign_open(&k->c, err)
+                          : stn_facts_open(&k->names, options, &asked.facts, err);
+    if (rc == STERNA_OK) rc = open_catalog(store, k, &asked.runs, err);
+    stn_ask_drop(&asked.facts);
+    stn_ask_drop(&asked.runs);
     return rc;
 }
 
@@ -251,10 +303,7 @@ int stn_cassandra_open(struct sterna_store *store, const char *url,
     if (k->c.foreign) k->base.ops = &foreign;
     if (stn_names_init(&k->names, &k->c) < 0) return stn_fail_memory(err, "a store");
     if (!k->c.foreign) rc = stn_tables_name(&k->c, err);
-    if (rc == STERNA_OK) rc = open_session(k, err);
-    if (rc == STERNA_OK)
-        rc = k->c.foreign ? stn_foreign_open(&k->c, err) : stn_facts_open(&k->names, options, err);
-    return rc == STERNA_OK ? open_catalog(store, k, err) : rc;
+    return rc == STERNA_OK ? open_cluster(store, k, options, err) : rc;
 }
 
 /* ---- the statements as text ---- */

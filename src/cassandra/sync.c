@@ -18,7 +18,8 @@ struct sync {
     struct stn_names *names;
     struct stn_cassandra *c;
     const char *dir;
-    char *path; /* of the catalogue */
+    struct stn_asked *asked; /* the runs, before we were */
+    char *path;              /* of the catalogue */
     struct stn_catalog *catalog;
     struct sterna_error *err;
     struct stn_run_row *runs; /* from the catalogue's last one on, which is looked at again */
@@ -63,7 +64,7 @@ static int make_catalog(struct sync *s, struct sterna_run *last) {
 static int list_runs(struct sync *s, const struct sterna_run *last) {
     stn_runs_free(&s->runs, s->n_runs);
     s->n_runs = 0;
-    return stn_runs_list(s->c, last->run ? last->run : 1, &s->runs, &s->n_runs, s->err);
+    return stn_runs_list(s->c, last->run ? last->run : 1, s->asked, &s->runs, &s->n_runs, s->err);
 }
 
 /* The catalogue's last run must be the cluster's of that number. */
@@ -201,8 +202,9 @@ static int bring(struct sync *s) {
     return rc;
 }
 
-int stn_sync(struct stn_names *names, const char *dir, struct sterna_error *err) {
-    struct sync s = {.names = names, .c = names->c, .dir = dir, .err = err};
+int stn_sync(struct stn_names *names, const char *dir, struct stn_asked *runs,
+             struct sterna_error *err) {
+    struct sync s = {.names = names, .c = names->c, .dir = dir, .asked = runs, .err = err};
     int lock = -1;
     s.path = stn_path_join(dir, "catalog.sqlite");
     int rc = s.path ? stn_cache_lock(dir, &lock, err) : stn_fail_memory(err, dir);

@@ -4,11 +4,13 @@
 #ifndef STN_SYNC_H
 #define STN_SYNC_H
 
+#include "cassandra/ask.h"
 #include "cassandra/names.h"
 
 /* DIR/catalog.sqlite; made if it is not there, made anew if it is damaged or has other runs than
  * the cluster. One process at a time, by DIR/lock. A run with fewer rows than it says is EFORMAT.
- */
-int stn_sync(struct stn_names *names, const char *dir, struct sterna_error *err);
+ * `runs`: the list that was asked for already, or NULL. */
+int stn_sync(struct stn_names *names, const char *dir, struct stn_asked *runs,
+             struct sterna_error *err);
 
 #endif

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "source/cql_text.h"
-
 #define SUBMIT_AT_ONCE 64
 #define REQUEST_BYTES 128 /* what a request and the head of its answer count for in the window */
 #define VALUE_MAX (UINT64_C(4) << 30)
@@ -328,42 +326,6 @@ static void cql_path(struct stn_source *source, struct sterna_path *out) {
 
 /* ---- open ---- */
 
-/* Small columns first: key, lengths and checksums, label; then the values, in the fields' order. */
-static char *compose(struct stn_cql_source *s, struct stn_cassandra *c,
-                     const struct stn_cassandra_field *fields, int with_label,
-                     struct sterna_error *err) {
-    struct stn_cql_text t;
-    uint16_t at = 1;
-    if (stn_cql_text_open(&t, err) < 0) return NULL;
-    stn_cql_text_add(&t, "SELECT ");
-    stn_cql_text_name(&t, c->id_column);
-    for (uint32_t i = 0; i < s->n_fields; i++) {
-        const char *columns[] = {fields[i].bytes_column, fields[i].crc_column};
-        uint16_t *places[] = {&s->places[i].bytes_at, &s->places[i].crc_at};
-        snprintf(s->places[i].name, sizeof s->places[i].name, "%s", fields[i].name);
-        for (size_t k = 0; k < STN_COUNT(columns); k++) {
-            if (!columns[k][0]) continue;
-            stn_cql_text_add(&t, ", ");
-            stn_cql_text_name(&t, columns[k]);
-            *places[k] = at++;
-        }
-    }
-    if (with_label) {
-        stn_cql_text_add(&t, ", ");
-        stn_cql_text_name(&t, c->label_column);
-        s->label_at = at++;
-    }
-    for (uint32_t i = 0; i < s->n_fields; i++) {
-        stn_cql_text_add(&t, ", ");
-        stn_cql_text_name(&t, fields[i].column);
-    }
-    stn_cql_text_add(&t, " FROM %s WHERE ", c->data_table);
-    stn_cql_text_name(&t, c->id_column);
-    stn_cql_text_add(&t, " = ?");
-    s->shape = (struct stn_row_shape){at, (uint16_t)s->n_fields};
-    return stn_cql_text_take(&t, err);
-}
-
 static int is_integer(uint16_t type) {
     return type == STN_CQL_INT || type == STN_CQL_BIGINT || type == STN_CQL_SMALLINT ||
            type == STN_CQL_TINYINT;
@@ -410,10 +372,14 @@ static int prepare(struct stn_cql_source *s, struct stn_cassandra *c,
     }
     if (s->n_fields == 0) return STERNA_OK; /* of an empty data set: nothing will be asked for */
     int with_label = c->label_column[0] && is_integer(c->label_type);
-    char *text = compose(s, c, fields, with_label, err);
-    if (!text) return STERNA_ENOMEM;
-    int rc = stn_session_prepare(s->session, text, &s->rows, err);
-    free(text);
+    struct stn_cql_select select;
+    int rc = stn_cql_select_make(&select, c, fields, s->n_fields, with_label, err);
+    if (rc < 0) return rc;
+    memcpy(s->places, select.places, sizeof s->places);
+    s->label_at = select.label_at;
+    s->shape = select.shape;
+    rc = stn_session_prepare(s->session, select.text, &s->rows, err);
+    free(select.text);
     if (rc == STERNA_OK) rc = check_columns(s, c, err);
     if (rc == STERNA_OK && in_chunks && c->chunk_table)
         rc = stn_cql_chunks_prepare(s, c->chunk_table, err);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "source/cql_source.h"
-#include "source/cql_text.h"
 
 #define SUBMIT_AT_ONCE 64
 #define REQUEST_BYTES 128 /* what a request and the head of its answer count for in the window */
@@ -12,14 +11,9 @@
 enum { COLUMN_ID, COLUMN_NUMBER, COLUMN_CRC, N_COLUMNS };
 
 int stn_cql_chunks_prepare(struct stn_cql_source *s, const char *table, struct sterna_error *err) {
-    struct stn_cql_text t;
-    int rc = stn_cql_text_open(&t, err);
-    if (rc < 0) return rc;
-    stn_cql_text_add(&t, "SELECT id, n, crc, data FROM %s WHERE id = ? AND field = ? AND n = ?",
-                     table);
-    char *text = stn_cql_text_take(&t, err);
+    char *text = stn_cql_select_chunk(table, err);
     if (!text) return STERNA_ENOMEM;
-    rc = stn_session_prepare(s->session, text, &s->chunks, err);
+    int rc = stn_session_prepare(s->session, text, &s->chunks, err);
     free(text);
     return rc;
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cassandra/cassandra.h"
 #include "slot/pool.h"
+#include "source/cql_select.h"
 #include "source/source.h"
 
 struct stn_cql_source;
@@ -56,11 +57,6 @@ struct stn_cql_chunk { /* one row of the chunk table; loop thread */
     unsigned n_corrupt;
     const char *what; /* we found wrong, or NULL */
     struct stn_cql_chunk *next;
-};
-
-struct stn_cql_place {         /* where a field is in the SELECT */
-    uint16_t bytes_at, crc_at; /* small columns; 0: it has none */
-    char name[64];
 };
 
 struct stn_cql_slab;
