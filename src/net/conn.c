@@ -106,6 +106,8 @@ static void settle(struct stn_conn *conn) {
 void stn_conn_rtt(struct stn_conn *conn, uint64_t sent_ns) {
     uint64_t rtt = conn->now_ns > sent_ns ? conn->now_ns - sent_ns : 1;
     if (!conn->min_rtt_ns || rtt < conn->min_rtt_ns) conn->min_rtt_ns = rtt;
+    conn->rtt_ns = rtt;
+    conn->n_rtts++;
 }
 
 static void finish_connect(struct stn_conn *conn) {
@@ -273,6 +275,12 @@ static void send_heartbeat(struct stn_conn *conn) {
     stn_conn_flush(conn, conn->now_ns);
 }
 
+void stn_conn_beat(struct stn_conn *conn, uint64_t now_ns) {
+    if (conn->state != STN_CONN_READY || conn->heartbeat_ns) return;
+    conn->now_ns = now_ns;
+    send_heartbeat(conn);
+}
+
 static uint64_t later(uint64_t a, uint64_t b) { return STN_MAX(a, b); }
 
 /* When the connection is dead if nothing moves until then; UINT64_MAX: nothing is waited for. */
@@ -303,9 +311,14 @@ static uint64_t tick_heartbeat(struct stn_conn *conn, uint64_t limit_ns) {
     return UINT64_MAX;
 }
 
+/* Too many requests that were given up; or one, and since it was sent no other has been answered
+ * either: a server that only answers heartbeats is of no use. */
 static uint64_t tick_orphans(struct stn_conn *conn) {
-    if (conn->streams.orphans <= conn->config->orphans_max) return UINT64_MAX;
-    uint64_t due = stn_streams_oldest_orphan_ns(&conn->streams) + ORPHAN_AGE_NS;
+    uint64_t oldest_ns = stn_streams_oldest_orphan_ns(&conn->streams);
+    if (conn->streams.orphans == 0) return UINT64_MAX;
+    if (conn->streams.orphans <= conn->config->orphans_max && conn->answered_ns > oldest_ns)
+        return UINT64_MAX;
+    uint64_t due = oldest_ns + ORPHAN_AGE_NS;
     if (conn->now_ns < due) return due;
     stn_conn_end(conn, STERNA_EUNREACHABLE,
                  "%llu requests that were given up are not answered: the server answers too late",
@@ -340,13 +353,22 @@ struct stn_call *stn_conn_oldest(const struct stn_conn *conn) {
     return conn->streams.oldest;
 }
 
+/* A row that is taken apart; what is gathered is small. */
+static uint64_t landed_bytes(const struct stn_conn *conn) {
+    if (!conn->taking) return 0;
+    return conn->receiver.header.body_bytes - conn->receiver.body_left;
+}
+
 void stn_conn_stats(const struct stn_conn *conn, struct stn_conn_stats *out) {
     *out = (struct stn_conn_stats){.calls = conn->streams.calls,
                                    .orphans = conn->streams.orphans,
                                    .outstanding_bytes = conn->streams.outstanding_bytes,
+                                   .landed_bytes = landed_bytes(conn),
                                    .received_bytes = conn->received_bytes,
                                    .sent_bytes = conn->sent_bytes,
                                    .copied_bytes = conn->receiver.copied_bytes,
                                    .last_byte_ns = conn->last_byte_ns,
-                                   .min_rtt_ns = conn->min_rtt_ns};
+                                   .min_rtt_ns = conn->min_rtt_ns,
+                                   .rtt_ns = conn->rtt_ns,
+                                   .n_rtts = conn->n_rtts};
 }

@@ -43,8 +43,8 @@ struct stn_call { /* embedded in what belongs to its maker, who keeps it until d
     /* the connection's, while it has the call */
     struct stn_conn *conn;
     int16_t stream;
-    uint64_t sent_ns;
-    struct stn_call *older, *newer; /* in the order of sending */
+    uint64_t sent_ns, first_byte_ns; /* of the answer; 0: not yet */
+    struct stn_call *older, *newer;  /* in the order of sending */
 };
 
 struct stn_conn_config { /* shared by a cluster's connections; outlives them */
@@ -115,6 +115,9 @@ void stn_conn_give_up(struct stn_conn *conn, struct stn_call *call);
  * at a request answers it, and its connection lives. */
 uint64_t stn_conn_tick(struct stn_conn *conn, uint64_t now_ns);
 
+/* A heartbeat now, unless one is on its way: its answer is a round trip (stn_conn_stats()). */
+void stn_conn_beat(struct stn_conn *conn, uint64_t now_ns);
+
 int stn_conn_is_ready(const struct stn_conn *conn);
 const struct stn_address *stn_conn_address(const struct stn_conn *conn);
 const struct stn_supported *stn_conn_supported(const struct stn_conn *conn);
@@ -122,9 +125,12 @@ struct stn_call *stn_conn_oldest(const struct stn_conn *conn); /* by time of sen
 
 struct stn_conn_stats {
     uint64_t calls, orphans, outstanding_bytes; /* now */
+    uint64_t landed_bytes; /* of outstanding_bytes: of the answer that is coming now */
     uint64_t received_bytes, sent_bytes, copied_bytes;
     uint64_t last_byte_ns;
     uint64_t min_rtt_ns; /* of connect and heartbeats; 0: none yet */
+    uint64_t rtt_ns;     /* the last that was measured, with no call on its way here; 0: none yet */
+    uint64_t n_rtts;     /* so many were */
 };
 void stn_conn_stats(const struct stn_conn *conn, struct stn_conn_stats *out);
 

@@ -74,6 +74,7 @@ static int heartbeat_came(struct stn_conn *conn) {
 static int begin_call(struct stn_conn *conn, const struct stn_cql_header *h,
                       struct stn_row_shape *shape) {
     struct stn_call *call = stn_streams_call(&conn->streams, h->stream);
+    call->first_byte_ns = conn->answered_ns = conn->now_ns;
     if (!call->ops->row) return STN_TAKE_MESSAGE;
     conn->taking = call;
     *shape = call->shape;

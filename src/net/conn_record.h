@@ -70,9 +70,10 @@ struct stn_conn {
     uint64_t opened_ns;
     uint64_t sent_ns;      /* the last flush that sent something */
     uint64_t moved_ns;     /* when a full socket took bytes again: progress as well */
+    uint64_t answered_ns;  /* when the last answer to a call began */
     uint64_t heartbeat_ns; /* when it was sent; 0: none is on its way */
     int heartbeat_alone;   /* no call was on its way: its round trip is the path's */
-    uint64_t last_byte_ns, min_rtt_ns;
+    uint64_t last_byte_ns, min_rtt_ns, rtt_ns, n_rtts;
     uint64_t received_bytes, sent_bytes;
 };
 

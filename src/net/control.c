@@ -69,6 +69,7 @@ static struct stn_node *add_node(struct stn_session *s, const uint8_t host_id[16
     node->index = s->n_nodes;
     node->config = s->config;
     memcpy(node->host_id, host_id, 16);
+    stn_lane_init(node, stn_session_now(s));
     s->nodes[s->n_nodes++] = node;
     return node;
 }
@@ -98,7 +99,7 @@ static void open_unnamed(struct stn_session *s, const struct stn_attempt *a) {
     node->unnamed = node->local = 1;
     node->address = a->address;
     stn_address_text(&a->address, node->text);
-    if (s->reads_soon) stn_node_open_lane(node, STN_LANE_READ);
+    if (s->reads_soon) stn_lane_open(node, STN_LANE_READ);
 }
 
 /* host: the name by which it was reached, for its certificate; NULL: its address. */
@@ -397,11 +398,18 @@ static void ask_for_events(struct stn_session *s) {
 
 /* ---- the connection ---- */
 
+/* How far away the cluster is, before there is a connection to read over. */
+static void learn_round_trip(struct stn_session *s, const struct stn_conn *conn) {
+    struct stn_conn_stats now;
+    stn_conn_stats(conn, &now);
+    if (now.min_rtt_ns > 0) s->rtt_ns = now.min_rtt_ns;
+}
+
 /* The first one that TCP connects will most likely be the first one that is ready. */
 static void on_connected(void *ctx, struct stn_conn *conn) {
     struct stn_attempt *a = ctx;
     struct stn_session *s = a->session;
-    (void)conn;
+    if (!s->rtt_ns) learn_round_trip(s, conn);
     if (s->opened == 0 && s->n_nodes == 0) open_unnamed(s, a);
 }
 

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "net/parts.h"
 
-enum { LINKS_READ = 4, LINKS_WRITE = 2, LINKS_MAX = 1024, CONNECTING_MAX = 1024, LOGINS_MAX = 8 };
+enum { LINKS_MAX = 1024, CONNECTING_MAX = 1024, LOGINS_MAX = 8 };
 
 #define RECONNECT_FIRST_NS (250 * STN_NS_PER_MS)
 #define RECONNECT_MAX_NS (30 * STN_NS_PER_S)
@@ -13,42 +13,10 @@ enum { LINKS_READ = 4, LINKS_WRITE = 2, LINKS_MAX = 1024, CONNECTING_MAX = 1024,
 #define SHARD_PORT_FIRST 49152
 #define SHARD_PORT_TRIES 64
 
-/* Per lane. Cassandra bounds the request bytes of one client (heap / 40), which writes reach first;
- * and answers not at all, so reads must bound themselves. */
-static const struct {
-    uint64_t first_bytes, max_bytes;
-} windows[] = {[STN_LANE_READ] = {32 << 20, 64 << 20}, [STN_LANE_WRITE] = {8 << 20, 64 << 20}};
-#define WINDOW_MIN_BYTES (256 << 10)
-#define WINDOW_STEP_BYTES (1 << 20) /* it grows by so much for each window that was answered */
-#define WINDOW_HOLD_NS STN_NS_PER_S
-
 #define TELL_EVERY_NS (10 * STN_NS_PER_S)
 
 #define SERVER_ERRORS_MAX 8
 #define SERVER_ERRORS_NS (10 * STN_NS_PER_S)
-
-/* ---- the window ---- */
-
-int stn_node_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes) {
-    const struct stn_window *w = &node->window[lane];
-    return w->outstanding_bytes == 0 || w->outstanding_bytes + bytes <= w->limit_bytes;
-}
-
-/* Additive increase, multiplicative decrease (Chiu and Jain 1989). */
-void stn_node_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns) {
-    struct stn_window *w = &node->window[q->lane];
-    double delay_ns = (double)(now_ns - q->call.sent_ns);
-    node->delay_ns += (delay_ns - node->delay_ns) / 8;
-    if (now_ns < w->hold_ns || w->limit_bytes >= windows[q->lane].max_bytes) return;
-    w->limit_bytes += STN_MIN(q->weight_bytes, w->limit_bytes) * WINDOW_STEP_BYTES / w->limit_bytes;
-}
-
-void stn_node_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns) {
-    struct stn_window *w = &node->window[lane];
-    if (now_ns < w->hold_ns) return; /* one congestion counts once, however many calls it hits */
-    w->limit_bytes = STN_MAX(w->limit_bytes / 2, (uint64_t)WINDOW_MIN_BYTES);
-    w->hold_ns = now_ns + WINDOW_HOLD_NS;
-}
 
 void stn_node_server_error(struct stn_node *node, uint64_t now_ns) {
     if (now_ns - node->server_errors_ns > SERVER_ERRORS_NS) {
@@ -60,7 +28,7 @@ void stn_node_server_error(struct stn_node *node, uint64_t now_ns) {
 
 /* ---- links ---- */
 
-static int add_link(struct stn_node *node, enum stn_lane lane, uint32_t shard) {
+int stn_node_add_link(struct stn_node *node, enum stn_lane lane, uint32_t shard) {
     struct stn_link *link = calloc(1, sizeof *link);
     size_t n = node->n_links[lane];
     struct stn_link **grown = realloc(node->links[lane], (n + 1) * sizeof(struct stn_link *));
@@ -74,45 +42,23 @@ static int add_link(struct stn_node *node, enum stn_lane lane, uint32_t shard) {
     return STERNA_OK;
 }
 
-void stn_node_open_lane(struct stn_node *node, enum stn_lane lane) {
-    static const unsigned chosen[] = {[STN_LANE_READ] = LINKS_READ, [STN_LANE_WRITE] = LINKS_WRITE};
-    if (node->n_links[lane] > 0 || node->gone || !node->local) return;
-    unsigned n = node->session->connections ? node->session->connections : chosen[lane];
-    node->window[lane].limit_bytes = windows[lane].first_bytes;
-    for (unsigned i = 0; i < n; i++)
-        if (add_link(node, lane, UINT32_MAX) < 0) return; /* with those there are */
-    node->session->tick_ns = 0;
-}
-
-static int is_usable(const struct stn_link *link) {
+int stn_link_is_usable(const struct stn_link *link) {
     return link->conn && stn_conn_is_ready(link->conn);
 }
 
-static int lane_is_ready(const struct stn_node *node, enum stn_lane lane) {
-    for (unsigned i = 0; i < node->n_links[lane]; i++)
-        if (is_usable(node->links[lane][i])) return 1;
-    return 0;
-}
-
-int stn_node_is_ready(const struct stn_node *node) {
-    return lane_is_ready(node, STN_LANE_READ) || lane_is_ready(node, STN_LANE_WRITE);
-}
-
-struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, uint32_t shard) {
-    struct stn_link *best = NULL, *best_of_shard = NULL;
-    uint64_t fewest = UINT64_MAX, fewest_of_shard = UINT64_MAX;
-    if (!lane_is_ready(node, lane)) lane = lane == STN_LANE_READ ? STN_LANE_WRITE : STN_LANE_READ;
-    for (unsigned i = 0; i < node->n_links[lane]; i++) {
-        struct stn_link *link = node->links[lane][i];
-        struct stn_conn_stats now;
-        if (!is_usable(link)) continue;
-        stn_conn_stats(link->conn, &now);
-        if (now.outstanding_bytes < fewest) fewest = now.outstanding_bytes, best = link;
-        if (shard == UINT32_MAX || stn_conn_supported(link->conn)->shard != shard) continue;
-        if (now.outstanding_bytes < fewest_of_shard)
-            fewest_of_shard = now.outstanding_bytes, best_of_shard = link;
-    }
-    return best_of_shard ? best_of_shard : best;
+void stn_node_drop_link(struct stn_node *node, enum stn_lane lane, unsigned at) {
+    struct stn_link *link = node->links[lane][at];
+    struct stn_session *s = node->session;
+    struct stn_conn_stats last = {0};
+    if (link->conn) stn_conn_stats(link->conn, &last);
+    s->copied_bytes += last.copied_bytes;
+    s->received_bytes += last.received_bytes;
+    if (link->was_ready) atomic_fetch_sub(&s->n_connections, 1);
+    stn_conn_close(&link->conn);
+    free(link);
+    node->n_links[lane]--;
+    for (unsigned i = at; i < node->n_links[lane]; i++)
+        node->links[lane][i] = node->links[lane][i + 1];
 }
 
 /* ---- what a connection tells ---- */
@@ -122,7 +68,7 @@ static int is_covered(const struct stn_node *node, enum stn_lane lane, uint32_t 
     for (unsigned i = 0; i < node->n_links[lane]; i++) {
         const struct stn_link *link = node->links[lane][i];
         if (link->shard == shard) return 1;
-        if (is_usable(link) && stn_conn_supported(link->conn)->shard == shard) return 1;
+        if (stn_link_is_usable(link) && stn_conn_supported(link->conn)->shard == shard) return 1;
     }
     return 0;
 }
@@ -149,6 +95,7 @@ static void learn_shards(struct stn_link *link, uint64_t now_ns) {
     const struct stn_supported *told = stn_conn_supported(link->conn);
     if (told->n_shards == 0 || told->n_shards > LINKS_MAX) return;
     node->shards = *told;
+    stn_lane_needs(node, link->lane, told->n_shards);
     forget_shards(node, link->lane, told->n_shards);
     if (link->shard != UINT32_MAX && link->shard != told->shard) /* something rewrites ports */
         node->shard_port_ns = now_ns + SHARD_PORT_PAUSE_NS;
@@ -161,7 +108,7 @@ static void learn_shards(struct stn_link *link, uint64_t now_ns) {
         struct stn_link *spare = spare_link(node, link->lane);
         if (spare)
             spare->shard = shard;
-        else if (add_link(node, link->lane, shard) < 0)
+        else if (stn_node_add_link(node, link->lane, shard) < 0)
             return;
     }
     node->session->tick_ns = 0;
@@ -197,6 +144,7 @@ static void on_ready(void *ctx, struct stn_conn *conn) {
     atomic_fetch_add(&s->n_connections, 1);
     if (node->was_told) stn_log(STERNA_LOG_INFO, "node %s is back", node->text);
     node->was_told = 0;
+    stn_lane_ready(link, stn_session_now(s));
     learn_shards(link, stn_session_now(s));
 }
 
@@ -257,6 +205,7 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
         tell_limited(node, err->message);
     }
     link->was_ready = 0;
+    link->seen_bytes = 0;
     plan_retry(link, err->code);
     if (!stn_node_is_ready(node)) {
         /* One that is refused says nothing yet of those that are on their way with it. */
@@ -283,7 +232,7 @@ static void on_stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t o
     (void)conn;
     atomic_fetch_add(&link->node->session->strays, 1);
     if (opcode == STN_CQL_ERROR) /* an overloaded server that forgot whom to tell */
-        stn_node_overloaded(link->node, link->lane, stn_session_now(link->node->session));
+        stn_lane_overloaded(link->node, link->lane, stn_session_now(link->node->session));
     (void)stream;
 }
 
@@ -331,7 +280,8 @@ static void connect_link(struct stn_link *link, uint64_t now_ns) {
 
 static uint64_t tick_link(struct stn_link *link, unsigned *n_connecting, uint64_t now_ns) {
     struct stn_node *node = link->node;
-    if (!link->conn && !node->gone && now_ns >= link->retry_ns && *n_connecting < CONNECTING_MAX)
+    if (!link->conn && !node->gone && !link->surplus && now_ns >= link->retry_ns &&
+        *n_connecting < CONNECTING_MAX)
         connect_link(link, now_ns);
     if (!link->conn)
         return node->gone ? UINT64_MAX : STN_MAX(link->retry_ns, now_ns + STN_NS_PER_MS);
@@ -345,7 +295,7 @@ static void renew(struct stn_node *node) {
     node->n_server_errors = 0;
     for (int lane = 0; lane < STN_LANE_COUNT; lane++)
         for (unsigned i = 0; i < node->n_links[lane]; i++)
-            if (is_usable(node->links[lane][i])) {
+            if (stn_link_is_usable(node->links[lane][i])) {
                 node->links[lane][i]->renewed = 1;
                 stn_conn_abort(node->links[lane][i]->conn, STERNA_EUNREACHABLE,
                                "too many server errors");

@@ -9,6 +9,8 @@
 
 #include "base/log.h"
 #include "net/peers.h"
+#include "request/width.h"
+#include "request/window.h"
 
 #define STN_NODES_MAX 4096
 
@@ -53,11 +55,21 @@ struct stn_link { /* a connection to a node, or the place for one */
     int renewed;           /* closed by ourselves, to be opened at once */
     uint32_t shard;        /* wanted; UINT32_MAX: any */
     int dirty;             /* has frames to be flushed */
+    int surplus;           /* gets no more calls, and is closed when it has none */
+    uint64_t seen_bytes;   /* of this connection's received ones */
+    uint64_t round_bytes;  /* of them in this round of the window */
+    double rate;           /* bytes a second over the last rounds, smoothed */
 };
 
-struct stn_window { /* bytes that may be outstanding at a node */
-    uint64_t outstanding_bytes, limit_bytes;
-    uint64_t hold_ns; /* no growth before */
+struct stn_lane_control {     /* how much is asked for over how many links (lane.c) */
+    struct stn_window window; /* bytes that may be outstanding */
+    struct stn_width width;   /* connections */
+    uint64_t gather_ns;       /* when the links are looked at again */
+    uint64_t round_ns;        /* when the round began that links' bytes are counted in */
+    unsigned n_rounds_ended;  /* of the window's slices, by fours */
+    unsigned n_slices;        /* of the window's, seen */
+    unsigned confirm;         /* link whose transport is asked next for its round trip */
+    uint64_t n_rtts;          /* of the scout's, seen */
 };
 
 struct stn_node {
@@ -82,27 +94,20 @@ struct stn_node {
     struct stn_log_gate told;
     struct stn_link **links[STN_LANE_COUNT];
     unsigned n_links[STN_LANE_COUNT];
-    struct stn_window window[STN_LANE_COUNT];
+    struct stn_lane_control control[STN_LANE_COUNT];
     unsigned n_logins;      /* passwords on their way */
     uint64_t shard_port_ns; /* the shard-aware port is not used before */
     struct stn_supported shards;
     char last_error[256];
-    double delay_ns; /* smoothed, from sending to the answer's end */
+    char decision[160]; /* the last on window or connections, in words */
+    double delay_ns;    /* smoothed, from sending to the answer's end */
     unsigned n_server_errors;
     uint64_t server_errors_ns;
     struct stn_prepared *prepared;
     size_t prepared_cap;
 };
 
-/* A node's links of a lane, opened if need be. */
-void stn_node_open_lane(struct stn_node *node, enum stn_lane lane);
-/* A ready link with the fewest outstanding bytes, of the shard (UINT32_MAX: any) if there is one;
- * or NULL. A lane that has none uses another's: a server may allow us but one. */
-struct stn_link *stn_node_link(struct stn_node *node, enum stn_lane lane, uint32_t shard);
 int stn_node_is_ready(const struct stn_node *node);
-int stn_node_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
-void stn_node_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns);
-void stn_node_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns);
 /* It failed inside; its connections are renewed when that happens too often. */
 void stn_node_server_error(struct stn_node *node, uint64_t now_ns);
 void stn_node_come_up(struct stn_node *node, uint64_t now_ns); /* connect now */
@@ -111,6 +116,33 @@ void stn_node_flush(struct stn_node *node, uint64_t now_ns);
 void stn_node_close(struct stn_node *node); /* its links; calls come back */
 void stn_node_cut(struct stn_node *node);   /* and there are none any more, until they are opened */
 void stn_node_free(struct stn_node **node);
+int stn_link_is_usable(const struct stn_link *link);
+int stn_node_add_link(struct stn_node *node, enum stn_lane lane, uint32_t shard); /* ENOMEM */
+/* Of a closed one. */
+void stn_node_drop_link(struct stn_node *node, enum stn_lane lane, unsigned at);
+
+/* ---- a lane of a node: window and links (lane.c) ---- */
+
+void stn_lane_init(struct stn_node *node, uint64_t now_ns);
+/* A node's links of a lane, opened if need be. */
+void stn_lane_open(struct stn_node *node, enum stn_lane lane);
+/* A ready link that will be through first, of the shard (UINT32_MAX: any) if there is one; or NULL.
+ * A lane that has none uses another's: a server may allow us but one. */
+struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard);
+int stn_lane_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
+void stn_lane_sent(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
+/* It is not on its way any more: answered, or given up. */
+void stn_lane_left(struct stn_node *node, const struct stn_query_call *q);
+void stn_lane_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns);
+void stn_lane_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns);
+void stn_lane_ready(struct stn_link *link, uint64_t now_ns); /* it is connected */
+/* A server of so many shards wants a link for each. */
+void stn_lane_needs(struct stn_node *node, enum stn_lane lane, unsigned n_links);
+/* Bytes that came, windows, connections. `waiting`: calls wait in this lane. Returns when it is due
+ * again. */
+uint64_t stn_lane_tick(struct stn_node *node, enum stn_lane lane, int waiting, uint64_t now_ns);
+/* Requests go in quanta on a path so long that answers need not be followed at once. */
+uint64_t stn_lane_quantum_ns(const struct stn_session *s);
 
 /* ---- the control connection (control.c) ---- */
 
@@ -229,6 +261,8 @@ struct stn_session {
     struct stn_turn_hook *hooks;
     struct stn_log_gate confused;
     uint64_t path_ns;                      /* when it is gathered again */
+    uint64_t rtt_ns;                       /* least of any connection so far; 0: none */
+    uint64_t send_ns;                      /* the next quantum of requests */
     uint64_t received_bytes, copied_bytes; /* by connections that are closed */
     uint64_t tick_ns;
     uint64_t outage_since_ns, outage_told_ns; /* 0: none */
@@ -237,7 +271,7 @@ struct stn_session {
 
     /* any thread, atomic */
     atomic_uint_least64_t calls, tries, retries, overloaded, unprepared, prepares, strays, lost,
-        in_flight, in_flight_bytes, n_connections;
+        in_flight, in_flight_bytes, n_connections, ahead_bytes, slack_bytes;
 };
 
 void stn_calls_append(struct stn_call_list *list, struct stn_query_call *q);
@@ -255,8 +289,8 @@ void stn_path_publish(struct stn_session *s, uint64_t now_ns);
 
 /* ---- one call (query.c) ---- */
 
-/* Sends what waits and can be sent. */
-void stn_queries_send(struct stn_session *s, uint64_t now_ns);
+/* Sends what waits and can be sent, and keeps windows; returns when it is due again. */
+uint64_t stn_queries_send(struct stn_session *s, uint64_t now_ns);
 /* Those whose time has come wait again; deadlines; returns when it is due again. */
 uint64_t stn_queries_tick(struct stn_session *s, uint64_t now_ns);
 /* Out of whatever it is in; it is its maker's again. */

@@ -239,7 +239,7 @@ static void react(struct stn_query_call *q, struct stn_node *node,
     q->last_code = stn_query_code_of(failure);
     if (failure->code == STN_CQL_E_SERVER) stn_node_server_error(node, now_ns);
     if (what == SLOWER) {
-        stn_node_overloaded(node, q->lane, now_ns);
+        stn_lane_overloaded(node, q->lane, now_ns);
         atomic_fetch_add(&s->overloaded, 1);
     }
     if (!retry(q, node, what, failure->code, now_ns)) fail(q, q->last_code, words, failure);
@@ -249,7 +249,7 @@ static void react(struct stn_query_call *q, struct stn_node *node,
 
 static void leave_node(struct stn_query_call *q) {
     struct stn_session *s = q->session;
-    q->node->window[q->lane].outstanding_bytes -= q->weight_bytes;
+    if (q->in_window) stn_lane_left(q->node, q);
     atomic_fetch_sub(&s->in_flight, 1);
     atomic_fetch_sub(&s->in_flight_bytes, q->weight_bytes);
     stn_calls_remove(&s->sent, q);
@@ -294,7 +294,7 @@ static void on_done(struct stn_call *call, int code, const struct stn_cql_result
             .head = head, .why = why, .from = node->text, .from_bit = bit_of(node)};
         if (body) answer.values = *body;
         if (head && head->kind == STN_CQL_ROWS) answer.paging_state = head->rows.paging_state;
-        stn_node_answered(node, q, now_ns);
+        stn_lane_answered(node, q, now_ns);
         if (q->statement) stn_statement_known(node, q);
         stn_query_finish(q, code, &answer);
         return;
@@ -378,7 +378,7 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
     if (ready != STATEMENT_READY) return ready == STATEMENT_TAKEN;
     struct stn_conn *control = q->statement ? NULL : stn_control_conn_of(node);
     struct stn_link *link =
-        control ? NULL : stn_node_link(node, q->lane, stn_route_shard(node, q, now_ns));
+        control ? NULL : stn_lane_link(node, q->lane, stn_route_shard(node, q, now_ns));
     struct stn_conn *conn = link ? link->conn : control;
     const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
     q->call = (struct stn_call){.ops = q->ops->row ? &row_ops : &gathered_ops,
@@ -387,14 +387,16 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
     int rc = conn ? send_frame(conn, q, p, now_ns) : STERNA_AGAIN;
     if (rc == STERNA_AGAIN) return stn_query_wait(s, q), 0;
     if (rc < 0) return fail(q, rc, "out of memory for a request", NULL), 1;
-    if (link)
+    q->in_window = link != NULL;
+    if (link) {
         link->dirty = 1;
-    else
+        stn_lane_sent(node, q, now_ns);
+    } else {
         stn_conn_flush(conn, now_ns);
+    }
     q->state = QUERY_SENT;
     q->node = node;
     q->n_tries++;
-    node->window[q->lane].outstanding_bytes += q->weight_bytes;
     stn_calls_append(&s->sent, q);
     atomic_fetch_add(&s->tries, 1);
     atomic_fetch_add(&s->in_flight, 1);
@@ -405,7 +407,7 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
 static int lane_has_room(struct stn_session *s, enum stn_lane lane) {
     for (unsigned i = 0; i < s->n_nodes; i++)
         if (s->nodes[i]->local && stn_node_is_ready(s->nodes[i]) &&
-            stn_node_has_room(s->nodes[i], lane, 1))
+            stn_lane_has_room(s->nodes[i], lane, 1))
             return 1;
     return 0;
 }
@@ -415,7 +417,7 @@ static void send_lane(struct stn_session *s, enum stn_lane lane, uint64_t now_ns
     struct stn_call_list *waiting = &s->waiting[lane], left = {0};
     int stuck = 0;
     if (waiting->n == 0) return;
-    for (unsigned i = 0; i < s->n_nodes; i++) stn_node_open_lane(s->nodes[i], lane);
+    for (unsigned i = 0; i < s->n_nodes; i++) stn_lane_open(s->nodes[i], lane);
     for (struct stn_query_call *q; !stuck && (q = stn_calls_take(waiting));) {
         struct stn_node *node = stn_route(s, q, now_ns, NULL);
         if (node) {
@@ -432,9 +434,25 @@ static void send_lane(struct stn_session *s, enum stn_lane lane, uint64_t now_ns
     }
 }
 
-void stn_queries_send(struct stn_session *s, uint64_t now_ns) {
+/* When one of them has something to do, or may send again what waits now. */
+static uint64_t tick_lanes(struct stn_session *s, uint64_t now_ns) {
+    uint64_t at = UINT64_MAX;
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (unsigned i = 0; i < s->n_nodes; i++) {
+            int waiting = s->waiting[lane].n > 0;
+            at = STN_MIN(at, stn_lane_tick(s->nodes[i], (enum stn_lane)lane, waiting, now_ns));
+        }
+    return at;
+}
+
+/* On a long path all that came free within a quantum goes out together: one system call for each
+ * connection. */
+uint64_t stn_queries_send(struct stn_session *s, uint64_t now_ns) {
+    if (now_ns < s->send_ns) return s->send_ns;
+    s->send_ns = now_ns + stn_lane_quantum_ns(s);
     for (int lane = 0; lane < STN_LANE_COUNT; lane++) send_lane(s, (enum stn_lane)lane, now_ns);
     for (unsigned i = 0; i < s->n_nodes; i++) stn_node_flush(s->nodes[i], now_ns);
+    return tick_lanes(s, now_ns);
 }
 
 /* ---- time ---- */
@@ -469,7 +487,7 @@ static uint64_t expire(struct stn_session *s, uint64_t now_ns) {
         snprintf(words, sizeof words, "%s: no answer for %.1f s", q->node->text,
                  (double)(now_ns - q->call.sent_ns) / 1e9);
         stn_session_remember(s, words);
-        stn_node_overloaded(q->node, q->lane, now_ns);
+        stn_lane_overloaded(q->node, q->lane, now_ns);
         mark_tried(q, q->node);
         stn_query_withdraw(s, q);
         q->last_code = STERNA_ETIMEOUT;

@@ -70,7 +70,7 @@ static void find_replicas(struct stn_session *s, const struct stn_query_call *q,
 }
 
 static double load(const struct stn_node *node, enum stn_lane lane) {
-    return (double)(node->window[lane].outstanding_bytes + 1) * (node->delay_ns + 1e5);
+    return (double)(node->control[lane].window.outstanding_bytes + 1) * (node->delay_ns + 1e5);
 }
 
 uint32_t stn_route_shard(const struct stn_node *node, const struct stn_query_call *q,
@@ -109,7 +109,7 @@ static void narrow(const struct stn_query_call *q, const struct choice *all, str
         ++*connected;
         if (was_tried(q, node)) continue;
         ++*untried;
-        if (stn_node_has_room(node, q->lane, q->weight_bytes)) add(out, node);
+        if (stn_lane_has_room(node, q->lane, q->weight_bytes)) add(out, node);
     }
 }
 
@@ -122,7 +122,7 @@ static struct stn_node *any_node(struct stn_session *s, const struct stn_query_c
         struct stn_node *node = s->nodes[(first + i) % s->n_nodes];
         if (!node->local || !stn_node_is_ready(node)) continue;
         *hopeless = 0;
-        if (!stn_node_has_room(node, q->lane, q->weight_bytes)) continue;
+        if (!stn_lane_has_room(node, q->lane, q->weight_bytes)) continue;
         if (!was_tried(q, node)) return node;
         again = node;
     }

@@ -65,10 +65,10 @@ static void turn(struct stn_session *s) {
     uint64_t now_ns = stn_session_now(s);
     if (now_ns >= s->tick_ns) tick(s, now_ns);
     stn_primes_send(s, now_ns);
-    stn_queries_send(s, now_ns);
+    uint64_t lanes_ns = stn_queries_send(s, now_ns);
     /* A call that came back to the later list, or was sent, may be due before the last tick knew.
      */
-    uint64_t until_ns = s->tick_ns;
+    uint64_t until_ns = STN_MIN(s->tick_ns, lanes_ns);
     if (s->later.n > 0) until_ns = STN_MIN(until_ns, now_ns + 10 * STN_NS_PER_MS);
     if (s->sent.n + s->waiting[STN_LANE_READ].n + s->waiting[STN_LANE_WRITE].n > 0 || s->primes)
         until_ns = STN_MIN(until_ns, now_ns + 100 * STN_NS_PER_MS);

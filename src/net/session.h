@@ -145,6 +145,8 @@ struct stn_query_call { /* embedded in its maker's record, kept until done() or 
     uint16_t consistency_now; /* LOCAL_QUORUM once, when each replica alone has failed */
     uint32_t tried;           /* bits of replicas, in the order of the ring */
     uint64_t begun_ns, due_ns;
+    int in_window;
+    int measures; /* it found little in its way: its time to the first byte tells of the path */
     int last_code;
 };
 
@@ -214,6 +216,9 @@ struct stn_session_stats { /* counts since open */
         received_bytes, copied_bytes, in_flight, in_flight_bytes, connections;
 };
 void stn_session_stats(struct stn_session *session, struct stn_session_stats *out);
+/* Bytes that it can use in flight, and landed ahead of one that is late; as of a moment ago. Any
+ * thread. */
+void stn_session_ahead(struct stn_session *session, uint64_t *ahead_bytes, uint64_t *slack_bytes);
 /* The way to the nodes of the read lane, as it was a moment ago. Any thread; does not wait. */
 void stn_session_path(struct stn_session *session, struct sterna_path *out);
 

@@ -15,10 +15,6 @@
 #define CORRUPT_TRIES 3 /* more than there are replicas, mostly */
 #define TELL_EVERY_NS (10 * STN_NS_PER_S)
 
-/* What the loader may have in flight. A constant until the session's windows, which know rate and
- * round trip, give it. */
-#define AHEAD_BYTES ((uint64_t)64 << 20)
-
 enum { /* of a read */
        READ_FREE,
        READ_WAITING,
@@ -91,8 +87,17 @@ static int try_once_more(struct stn_cql_read *read) {
     return 1;
 }
 
+static void follow_windows(struct stn_cql_source *s) {
+    uint64_t ahead_bytes, slack_bytes;
+    stn_session_ahead(s->session, &ahead_bytes, &slack_bytes);
+    s->has_completed |= ahead_bytes > s->base.ahead_bytes; /* it may ask for more now */
+    atomic_store_explicit(&s->base.ahead_bytes, ahead_bytes, memory_order_relaxed);
+    atomic_store_explicit(&s->base.slack_bytes, slack_bytes, memory_order_relaxed);
+}
+
 static void wake_loader(void *source) {
     struct stn_cql_source *s = source;
+    follow_windows(s);
     if (s->has_completed) stn_sink_flush(s->sink);
     s->has_completed = 0;
 }
@@ -393,7 +398,7 @@ int stn_cql_source_open(struct stn_source **out, struct stn_cassandra *c, struct
     struct stn_cql_source *s = stn_array(1, sizeof *s);
     if (!s) return stn_fail_memory(err, "a source");
     /* Deadlines and tries on other replicas are the session's. */
-    s->base = (struct stn_source){.ops = &ops, .ahead_bytes = AHEAD_BYTES, .timeout_ms = 0};
+    s->base = (struct stn_source){.ops = &ops, .timeout_ms = 0};
     s->session = c->session;
     s->table = c->data_table;
     s->chunk_table = c->chunk_table;

@@ -17,7 +17,7 @@
 #include "support/peer_inside.h"
 #include "support/tree.h"
 
-enum { LINKS = 3, ROWS = 16, HELD_MAX = 256, ROUNDS_MAX = 6, BLOB_BYTES = 900 };
+enum { LINKS = 3, ROWS = 2 * LINKS, HELD_MAX = 256, ROUNDS_MAX = 6, BLOB_BYTES = 900 };
 
 #define CHECK_OK(call, err)                                                                        \
     do {                                                                                           \
@@ -64,22 +64,21 @@ static void sample_id(unsigned k, uint8_t id[16]) {
 }
 
 static void answer_prepare(struct peer_conn *conn, const struct peer_frame *f) {
-    static const struct peer_column
-        ours[] = {{"id", STN_CQL_UUID, {0}},
-                  {"image_bytes", STN_CQL_BIGINT, {0}},
-                  {"image_crc", STN_CQL_INT, {0}},
-                  {"image", STN_CQL_BLOB, {0}}},
-        theirs[] = {{"id", STN_CQL_UUID, {0}},
-                    {"crc", STN_CQL_INT, {0}},
-                    {"label", STN_CQL_INT, {0}},
-                    {"data", STN_CQL_BLOB, {0}}},
-        chunk_params[] = {{"id", STN_CQL_UUID, {0}},
-                          {"field", STN_CQL_VARCHAR, {0}},
-                          {"n", STN_CQL_SMALLINT, {0}}},
-        chunk[] = {{"id", STN_CQL_UUID, {0}},
-                   {"n", STN_CQL_SMALLINT, {0}},
-                   {"crc", STN_CQL_INT, {0}},
-                   {"data", STN_CQL_BLOB, {0}}};
+    static const struct peer_column ours[] = {{"id", STN_CQL_UUID, {0}},
+                                              {"image_bytes", STN_CQL_BIGINT, {0}},
+                                              {"image_crc", STN_CQL_INT, {0}},
+                                              {"image", STN_CQL_BLOB, {0}}},
+                                    theirs[] = {{"id", STN_CQL_UUID, {0}},
+                                                {"crc", STN_CQL_INT, {0}},
+                                                {"label", STN_CQL_INT, {0}},
+                                                {"data", STN_CQL_BLOB, {0}}},
+                                    chunk_params[] = {{"id", STN_CQL_UUID, {0}},
+                                                      {"field", STN_CQL_VARCHAR, {0}},
+                                                      {"n", STN_CQL_SMALLINT, {0}}},
+                                    chunk[] = {{"id", STN_CQL_UUID, {0}},
+                                               {"n", STN_CQL_SMALLINT, {0}},
+                                               {"crc", STN_CQL_INT, {0}},
+                                               {"data", STN_CQL_BLOB, {0}}};
     if (strstr(f->text, "_chunk"))
         peer_send_prepared(conn, f->stream, "chunk-0123456789", chunk_params, 3, 1, chunk, 4);
     else if (strstr(f->text, "photos"))
@@ -92,7 +91,7 @@ static void answer_facts(struct peer_conn *conn, const struct peer_frame *f) {
     static const struct peer_column columns[] = {{"k", STN_CQL_VARCHAR, {0}},
                                                  {"v", STN_CQL_VARCHAR, {0}}};
     static const char *const facts[] = {
-        "format", "1",     "dataset_id",
+        "format",   "1",     "dataset_id",
         DATASET_ID, "names", "{\"fields\":[\"image:image\"],\"classes\":[],\"columns\":[]}"};
     struct stn_cql_value values[STN_COUNT(facts)];
     for (size_t i = 0; i < STN_COUNT(facts); i++)
@@ -108,9 +107,9 @@ static void answer_runs(struct peer_conn *conn, const struct peer_frame *f) {
     static const uint8_t run[16] = {1, 2, 3};
     uint8_t be[4][8];
     const struct stn_cql_value values[] = {
-        stn_value_from_int(1, be[0]),       stn_value_of(run, 16),
-        stn_value_from_int(1, be[1]),       stn_value_from_bigint(ROWS, be[2]),
-        stn_value_of("photos", 6),          stn_value_from_bigint(FINISHED_S, be[3])};
+        stn_value_from_int(1, be[0]), stn_value_of(run, 16),
+        stn_value_from_int(1, be[1]), stn_value_from_bigint(ROWS, be[2]),
+        stn_value_of("photos", 6),    stn_value_from_bigint(FINISHED_S, be[3])};
     peer_send_rows(conn, f, columns, STN_COUNT(columns), values, 1);
 }
 
@@ -351,8 +350,7 @@ static void run(struct lab *lab, const char *store_and_options,
         "QUERY SELECT number, run, parts, samples, source, finished FROM \"ks\".\"birds_run\"",    \
         "PREPARE SELECT \"id\", \"image_bytes\", \"image_crc\", \"image\" FROM",                   \
         "PREPARE SELECT id, n, crc, data FROM \"ks\".\"birds_chunk\""
-#define THEIRS                                                                                     \
-    LOOK, "PREPARE SELECT \"id\", \"crc\", \"label\", \"data\" FROM \"ks\".\"photos\""
+#define THEIRS LOOK, "PREPARE SELECT \"id\", \"crc\", \"label\", \"data\" FROM \"ks\".\"photos\""
 
 static void read_ours(struct lab *lab) {
     const struct sterna_select_options all = {.struct_size = sizeof all};
