@@ -61,28 +61,37 @@ def tail(epochs, seconds):
     return chosen
 
 
+def pace(epochs):
+    """Bytes a second and CPU a sample of these epochs."""
+    seconds, count = sum(e["seconds"] for e in epochs), sum(e["samples"] for e in epochs)
+    return (count * SAMPLE_BYTES / seconds if seconds else 0.0,
+            1e6 * sum(e["cpu_s"] for e in epochs) / count if count else None)
+
+
+def first_epoch(read, samples, steady_rate):
+    """How long it took; over a steady one; the same without the wait for the connections."""
+    first = read["epochs"][0] if read["epochs"] else None
+    if not first or first["samples"] < samples:
+        return {}
+    steady_s, connect_s = samples * SAMPLE_BYTES / steady_rate, first["stall_s"]["connect"]
+    return {"first_epoch_s": first["seconds"], "first_epoch_ratio": first["seconds"] / steady_s,
+            "first_epoch_ratio_connected": (first["seconds"] - connect_s) / steady_s}
+
+
 def figures(link, read, samples, steady_s):
     steady = tail(read["epochs"], steady_s)
     settled = sum(e["seconds"] for e in steady) >= 1
-    if not settled:  # the first epoch took all the time: the ramp is in it
-        steady = read["epochs"]
-    seconds, count = sum(e["seconds"] for e in steady), sum(e["samples"] for e in steady)
-    rate = count * SAMPLE_BYTES / seconds
-    first_s = read["open_s"] + read["first_batch_s"]
-    first = read["epochs"][0]
-    whole = first["samples"] == samples
-    steady_epoch_s = samples * SAMPLE_BYTES / rate if rate else None
-    connect_s = first["stall_s"]["connect"]
-    return {"bytes_per_s": rate, "settled": settled, "cpu_us": 1e6 * sum(e["cpu_s"] for e in steady) / max(count, 1),
-            "first_batch_s": first_s, "first_batch_round_trips": 1e3 * first_s / link.rtt_ms if link.rtt_ms else None,
-            "open_s": read["open_s"],
-            "first_epoch_s": first["seconds"] if whole else None,
-            "first_epoch_ratio": first["seconds"] / steady_epoch_s if whole and settled else None,
-            "first_epoch_ratio_connected": (first["seconds"] - connect_s) / steady_epoch_s if whole and settled else None,
+    rate, cpu_us = pace(steady if settled else read["epochs"])  # else the ramp is in it
+    first_s = read["open_s"] + read["first_batch_s"] if read["batches"] else None
+    return {"bytes_per_s": rate, "settled": settled, "cpu_us": cpu_us,
+            "open_s": read["open_s"], "first_batch_s": first_s,
+            "first_batch_round_trips": 1e3 * first_s / link.rtt_ms if link.rtt_ms and first_s else None,
+            **(first_epoch(read, samples, rate) if settled else {}),
             "in_flight_bytes_max": read["in_flight_bytes_max"], "memory_bytes_max": read["memory_bytes_max"],
             "memory_budget_bytes": read["memory_budget_bytes"], "rss_bytes_max": read["process"]["rss_bytes_max"],
             "connections": read.get("connections_max") or read.get("connections") or read["process"]["connections"],
-            **{key: read.get(key) for key in ("rtt_ms", "window_bytes", "hedges", "hedged_bytes", "retries", "verdict")}}
+            **{key: read.get(key)
+               for key in ("rtt_ms", "window_bytes", "hedges", "hedged_bytes", "retries", "verdict")}}
 
 
 # ---- one cell ----
@@ -109,7 +118,7 @@ def measure(lab, link, samples, quick):
         result["failure"] = str(failure)
     connections = max(1, result["sterna"]["connections"]) if "sterna" in result else 32
     result["bare"] = bare(lab, link, connections, times)
-    if "sterna" in result:
+    if result.get("sterna", {}).get("cpu_us"):
         same = next(b for b in result["bare"] if b["connections"] == connections)
         result["sterna"]["cpu_ratio"] = result["sterna"]["cpu_us"] / same["cpu_us"]
     result["ends"] = {end: lab.links[-1][end] for end in ("server", "client")}

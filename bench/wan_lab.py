@@ -94,8 +94,8 @@ class Lab:
         listen = [word for i in range(nodes) for word in ("--listen", f"10.77.0.{i + 1 + (i > 0)}:{PORT}")]
         if nodes > 1:
             listen += ["--rf", "2"]
-        server = [sys.executable, "-B", os.path.join(HERE, "wan_server"), self.program("bench/cqlmem/cqlmem"), READY_PORT,
-                  control, "--synthetic", SAMPLE_BYTES, *listen, *faults]
+        server = [sys.executable, "-B", os.path.join(HERE, "wan_server"), self.program("bench/cqlmem/cqlmem"),
+                  READY_PORT, control, "--synthetic", SAMPLE_BYTES, *listen, *faults]
         wrapped = [sys.executable, "-B", os.path.join(HERE, "wan_client"), seconds, *client]
         # A cache of its own: nothing is known of the cluster when the command starts.
         out = self.run(link, server, wrapped, ["--ready-port", READY_PORT, "--addresses", nodes],
@@ -119,9 +119,10 @@ class Lab:
         """The bare receive loop, with more asked for than the path and its queue can hold."""
         each = max(4, math.ceil(64 / connections),
                    math.ceil(2 * (link.product_bytes + 0.1 * link.payload_bytes_per_s) / connections / SAMPLE_BYTES))
-        got = self.run_cql(link, [self.program("bench/bench_bare_receive"), f"{SERVER}:{PORT}", "--connections", connections,
-                                  "--outstanding", min(each, 1024), "--warm", warm_s, "--seconds", seconds])
-        told = json.loads(got["out"])
+        got = self.run_cql(link, [self.program("bench/bench_bare_receive"), f"{SERVER}:{PORT}",
+                                  "--connections", connections, "--outstanding", min(each, 1024),
+                                  "--warm", warm_s, "--seconds", seconds])
+        told = json.loads(got["out"].replace("inf", "null"))  # of nothing at all
         return {"bytes_per_s": told["samples"] * SAMPLE_BYTES / told["seconds"], "cpu_us": told["cpu_us"],
                 "connections": connections}
 
@@ -130,8 +131,9 @@ class Lab:
 
     def read(self, link, samples, seconds=0, epochs=0, **more):
         """`sterna read` with its defaults, for so long or so many epochs."""
-        got = self.run_cql(link, [self.program("sterna"), "read", self.store(), "--ids", self.ids(samples), "--batch-size",
-                                  BATCH, "--epochs", epochs, "--json", "--quiet"], seconds=seconds, **more)
+        got = self.run_cql(link, [self.program("sterna"), "read", self.store(), "--ids", self.ids(samples),
+                                  "--batch-size", BATCH, "--epochs", epochs, "--json", "--quiet"],
+                           seconds=seconds, **more)
         lines = got["out"].strip().splitlines()
         if not lines:
             raise Failed(f"sterna read told nothing\n{got['err']}")

@@ -7,7 +7,8 @@ MET, MISSED, PLAIN, GREY = "#2c7fb8", "#d95f0e", "#7fa8c4", "#555"
 
 
 def text(x, y, words, anchor="start", size=12, fill="#222"):
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{fill}">{escape(words)}</text>'
+    return (f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{fill}">'
+            f'{escape(words)}</text>')
 
 
 def line(x1, y1, x2, y2, stroke, width=1.0):

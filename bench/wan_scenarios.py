@@ -1,9 +1,12 @@
 """What bench/wan measures beside the matrix: a cold epoch, a node that stalls, answers that are late."""
 
+import json
+import os
 import statistics
+import sys
 import time
 
-from wan_lab import SAMPLE_BYTES, Link, order
+from wan_lab import BATCH, HERE, READY_PORT, SAMPLE_BYTES, Failed, Link, order
 
 NODES, STALLED = 3, 1  # with two replicas; the stalled one is not the contact point
 COLD_SAMPLES = 5000
@@ -75,3 +78,37 @@ def late_answers(lab, seconds=24, warm_s=5, every=100):
     hedged = read.get("hedged_bytes")
     result["hedged_share"] = None if hedged is None else hedged / read["bytes"]
     return result
+
+
+# ---- a real Cassandra ----
+
+SELECT = "SELECT id, image_bytes, image_crc, image FROM bench.photographs_data WHERE id = ?"
+
+
+def cassandra(lab, images, count=3000, warm_s=60, seconds=10, connections=32):
+    """One node at the far end of 150 ms and 1 Gb/s; the bare loop and `sterna read`, one after the other."""
+    far = Link(150, 1000, 0, "cubic")
+    directory = lab.path("cassandra")
+    os.makedirs(directory)
+    server = [sys.executable, "-B", os.path.join(HERE, "wan_cassandra"), directory, READY_PORT, lab.program("sterna"),
+              images, count]
+    watch = f"{sys.executable} -B {HERE}/wan_client"
+    each = int(2 * far.product_bytes / connections / SAMPLE_BYTES) + 4
+    # The store's address is known when the server has it. The bare loop also warms the JVM.
+    client = (f"store=$(cat {directory}/store); address=${{store#cassandra://}}; address=${{address%%/*}}\n"
+              f"{watch} 0 {lab.program('bench/bench_bare_receive')} $address --connections {connections} "
+              f"--outstanding {each} --warm {warm_s} --seconds {seconds} --ids {directory}/ids --select '{SELECT}'\n"
+              f"STERNA_CACHE={lab.path('cassandra-cache')} {watch} {warm_s / 2 + seconds} "
+              f"{lab.program('sterna')} read $store "
+              f"--batch-size {BATCH} --epochs 0 --json --quiet\n")
+    lines = lab.run(far, server, ["sh", "-c", client], ["--ready-port", READY_PORT, "--ready-s", 900]).splitlines()
+    told = [json.loads(line) for line in lines]
+    for one in told:
+        if one["status"] not in (0, 130):
+            raise Failed(one["err"])
+    bare, read = (json.loads(one["out"].strip().splitlines()[-1]) for one in told)
+    steady = read["epochs"][1:] or read["epochs"]
+    rate = sum(e["bytes"] for e in steady) / sum(e["seconds"] for e in steady)
+    bare_rate = bare["bytes"] / bare["seconds"]
+    return {"bare_mb_per_s": bare_rate / 1e6, "sterna_mb_per_s": rate / 1e6, "ratio": rate / bare_rate,
+            "share": rate / far.payload_bytes_per_s, "first_batch_s": read["open_s"] + read["first_batch_s"]}
