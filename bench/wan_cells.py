@@ -37,8 +37,10 @@ class Times:
         long = link.rtt_ms >= 100 or link.loss > 0
         self.warm_s = (5 if link.loss else 4) if long else 1
         self.steady_s = 5 if quick else 7
+        self.bare_s = 3 if quick else 6
         epoch_s = 4000 * SAMPLE_BYTES / link.payload_bytes_per_s
-        self.read_s = 2 + self.warm_s + 1.6 * epoch_s + self.steady_s
+        ramp_s = self.warm_s if link.loss else 0  # longer than the first epoch
+        self.read_s = 2 + ramp_s + 1.6 * epoch_s + self.steady_s
 
 
 def flows(link):
@@ -99,7 +101,7 @@ def figures(link, read, samples, steady_s):
 
 def bare(lab, link, connections, times):
     counts = sorted({*FAST_CONNECTIONS, connections}) if link.mbit == FAST.mbit else [connections]
-    return [lab.bare(link, n, times.warm_s, times.steady_s) for n in counts]
+    return [lab.bare(link, n, times.warm_s, times.bare_s) for n in counts]
 
 
 def measure(lab, link, samples, quick):
