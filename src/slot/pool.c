@@ -3,16 +3,17 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <sys/mman.h>
+
+#include "slot/pages.h"
 
 #define CLASSES_PER_DOUBLING 8
 #define CLASS_COUNT (64 * CLASSES_PER_DOUBLING)
-#define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 struct stn_pool {
     pthread_mutex_t lock;
     uint64_t budget_bytes;
     struct sterna_allocator allocator;
+    struct stn_pages pages;              /* the allocator, if the caller has none */
     struct stn_block *kept[CLASS_COUNT]; /* free lists */
     struct stn_pool_stats stats;
     uint64_t n_used; /* blocks with references */
@@ -23,25 +24,12 @@ struct stn_pool {
     atomic_uint_least64_t copied_bytes;
 };
 
-/* Large blocks are mappings of their own, so that memory given back leaves the process; they are
- * aligned to and advised for huge pages, which saves page faults on the way of every sample. */
-static void *map_pages(void *ctx, size_t bytes, size_t align) {
-    (void)ctx, (void)align;
-    void *p = NULL;
-    if (bytes < HUGE_PAGE_BYTES) return posix_memalign(&p, 4096, bytes) == 0 ? p : NULL;
-    p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) return NULL;
-    madvise(p, bytes, MADV_HUGEPAGE); /* a wish: refusing it costs only speed */
-    return p;
+static void *alloc_pages(void *pages, size_t bytes, size_t align) {
+    (void)align; /* whole pages */
+    return stn_pages_alloc(pages, bytes);
 }
 
-static void unmap_pages(void *ctx, void *ptr, size_t bytes) {
-    (void)ctx;
-    if (bytes < HUGE_PAGE_BYTES)
-        free(ptr);
-    else
-        munmap(ptr, bytes);
-}
+static void free_pages(void *pages, void *ptr, size_t bytes) { stn_pages_free(pages, ptr, bytes); }
 
 /* Class number of a size, and the size of a class: the top bits after the leading one count. */
 static unsigned class_of(uint64_t bytes) {
@@ -68,7 +56,7 @@ int stn_pool_open(struct stn_pool **out, uint64_t budget_bytes,
     pthread_mutex_init(&pool->lock, NULL);
     pool->budget_bytes = budget_bytes;
     pool->allocator =
-        allocator ? *allocator : (struct sterna_allocator){map_pages, unmap_pages, NULL};
+        allocator ? *allocator : (struct sterna_allocator){alloc_pages, free_pages, &pool->pages};
     pool->on_release = on_release;
     pool->ctx = ctx;
     return STERNA_OK;
@@ -94,6 +82,7 @@ static void evict(struct stn_pool *pool, uint64_t bytes, uint64_t limit_bytes) {
 
 static void destroy_pool(struct stn_pool *pool) {
     evict(pool, 1, 0);
+    stn_pages_fini(&pool->pages);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }
@@ -105,6 +94,7 @@ void stn_pool_close(struct stn_pool **out) {
     pthread_mutex_lock(&pool->lock);
     pool->closed = 1;
     pool->on_release = NULL;
+    pool->pages.closing = 1;
     evict(pool, 1, 0);
     int last = pool->n_used + pool->leases == 0;
     pthread_mutex_unlock(&pool->lock);
