@@ -19,6 +19,16 @@
 #define SCHEMA_TIMEOUT_MS 30000
 #define SCHEMA_PAUSE_NS (200 * STN_NS_PER_MS)
 
+/* A turn is a small part of the round trip; on short paths there is none to lose. */
+#define TURN_NS STN_NS_PER_MS
+#define TURN_NS_MIN (STN_NS_PER_MS / 4)
+enum { TURNS_A_ROUND_TRIP = 64, CALLS_FOR_BREATH = 8 };
+
+void stn_session_took_round_trip(struct stn_session *s, uint64_t rtt_ns) {
+    uint64_t turn_ns = STN_MIN(rtt_ns / TURNS_A_ROUND_TRIP, TURN_NS);
+    s->turn_ns = turn_ns < TURN_NS_MIN ? 0 : turn_ns;
+}
+
 uint64_t stn_session_now(const struct stn_session *s) { return stn_now(s->clock); }
 
 /* xorshift32 (Marsaglia 2003): to spread load and waits, nothing else. */
@@ -60,7 +70,27 @@ static void tick(struct stn_session *s, uint64_t now_ns) {
     s->tick_ns = STN_MIN(s->tick_ns, at);
 }
 
+static void run_hooks(struct stn_session *s) {
+    uint64_t wait_ns = UINT64_MAX;
+    for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next)
+        wait_ns = STN_MIN(wait_ns, hook->run(hook->ctx));
+    s->hooks_ns = wait_ns == UINT64_MAX ? UINT64_MAX : stn_session_now(s) + wait_ns;
+}
+
+/* On a long path nothing is lost by a turn each millisecond, and what has come since on all
+ * connections is taken at once: without it the thread is woken for every few packets. */
+static void take_a_breath(struct stn_session *s) {
+    uint64_t due_ns = s->turn_began_ns + s->turn_ns;
+    if (s->turn_ns && s->sent.n >= CALLS_FOR_BREATH) {
+        const struct timespec due = {(time_t)(due_ns / STN_NS_PER_S),
+                                     (long)(due_ns % STN_NS_PER_S)};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
+    }
+    s->turn_began_ns = stn_now(stn_clock_monotonic());
+}
+
 static void turn(struct stn_session *s) {
+    take_a_breath(s);
     take_submitted(s);
     uint64_t now_ns = stn_session_now(s);
     if (now_ns >= s->tick_ns) tick(s, now_ns);
@@ -74,8 +104,8 @@ static void turn(struct stn_session *s) {
         until_ns = STN_MIN(until_ns, now_ns + 100 * STN_NS_PER_MS);
     if (until_ns < s->tick_ns) s->tick_ns = until_ns;
     stn_path_publish(s, now_ns);
-    stn_poll_wait(s->poll, until_ns);
-    for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next) hook->run(hook->ctx);
+    stn_poll_wait(s->poll, STN_MIN(until_ns, s->hooks_ns));
+    run_hooks(s);
 }
 
 static int is_stopping(struct stn_session *s) {
@@ -489,6 +519,7 @@ int stn_session_start(struct stn_session **out, const struct stn_session_options
     }
     pthread_mutex_init(&s->lock, NULL);
     s->commands_end = &s->commands;
+    s->hooks_ns = UINT64_MAX;
     s->pid = getpid();
     s->random = (uint32_t)stn_now(stn_clock_monotonic()) * 2654435761U | 1;
     int rc = take_options(s, options, err);

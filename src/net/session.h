@@ -158,9 +158,11 @@ void stn_session_submit(struct stn_session *session, struct stn_query_call *cons
 void stn_session_abandon(struct stn_session *session, const void *group);
 
 /* Something to be done once for many answers: run() at the end of each turn of the loop, on its
- * thread. The hook is its maker's, in place until it is taken out. Not from the loop thread. */
+ * thread. It returns in how many nanoseconds it wants to run again if no turn comes before;
+ * UINT64_MAX: never. The hook is its maker's, in place until it is taken out. Not from the loop
+ * thread. */
 struct stn_turn_hook {
-    void (*run)(void *ctx);
+    uint64_t (*run)(void *ctx);
     void *ctx;
     struct stn_turn_hook *next; /* the session's */
 };

@@ -13,6 +13,8 @@
 #define REQUEST_BYTES 128 /* what a request and the head of its answer count for in the window */
 #define VALUE_MAX (UINT64_C(4) << 30)
 #define CORRUPT_TRIES 3 /* more than there are replicas, mostly */
+#define WAKES_A_ROUND_TRIP 32
+#define WAKE_WITHIN_NS (4 * STN_NS_PER_MS)
 #define TELL_EVERY_NS (10 * STN_NS_PER_S)
 
 enum { /* of a read */
@@ -87,19 +89,35 @@ static int try_once_more(struct stn_cql_read *read) {
     return 1;
 }
 
-static void follow_windows(struct stn_cql_source *s) {
+/* 1: it may ask for more now. */
+static int follow_windows(struct stn_cql_source *s) {
     uint64_t ahead_bytes, slack_bytes;
     stn_session_ahead(s->session, &ahead_bytes, &slack_bytes);
-    s->has_completed |= ahead_bytes > s->base.ahead_bytes; /* it may ask for more now */
+    int grown = ahead_bytes > s->base.ahead_bytes;
     atomic_store_explicit(&s->base.ahead_bytes, ahead_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->base.slack_bytes, slack_bytes, memory_order_relaxed);
+    return grown;
 }
 
-static void wake_loader(void *source) {
+uint64_t stn_cql_wake_in_ns(size_t n_completed, size_t n_under_way, uint64_t waited_ns) {
+    if (n_completed * WAKES_A_ROUND_TRIP >= n_under_way) return 0;
+    return waited_ns < WAKE_WITHIN_NS ? WAKE_WITHIN_NS - waited_ns : 0;
+}
+
+static uint64_t wake_loader(void *source) {
     struct stn_cql_source *s = source;
-    follow_windows(s);
-    if (s->has_completed) stn_sink_flush(s->sink);
-    s->has_completed = 0;
+    int grown = follow_windows(s);
+    if (s->n_completed == 0 && !grown) return UINT64_MAX;
+    uint64_t waited_ns = stn_now(stn_clock_monotonic()) - s->completed_ns;
+    uint64_t wait_ns = stn_cql_wake_in_ns(s->n_completed, s->n_under_way, waited_ns);
+    if (wait_ns > 0 && !grown) return wait_ns;
+    s->n_completed = 0;
+    stn_sink_flush(s->sink);
+    return UINT64_MAX;
+}
+
+static void count_completed(struct stn_cql_source *s) {
+    if (s->n_completed++ == 0) s->completed_ns = stn_now(stn_clock_monotonic());
 }
 
 static void finish(struct stn_cql_read *read) {
@@ -108,9 +126,9 @@ static void finish(struct stn_cql_read *read) {
     if (atomic_exchange(&read->state, READ_FREE) != READ_GIVEN_UP) {
         const char *why = read->code < 0 && read->why[0] ? read->why : NULL;
         stn_sink_complete(s->sink, read->ticket, read->code, why);
-        s->has_completed = 1;
+        count_completed(s);
     }
-    stn_cql_read_give(read);
+    s->n_under_way = stn_cql_read_give(read);
 }
 
 void stn_cql_read_release(struct stn_cql_read *read) {

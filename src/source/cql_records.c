@@ -38,6 +38,7 @@ static int add_reads(struct stn_cql_source *s) {
         s->free_reads = read;
     }
     s->n_free_reads += SLAB_READS;
+    s->n_reads += SLAB_READS;
     slab->next = s->slabs;
     s->slabs = slab;
     return STERNA_OK;
@@ -59,14 +60,16 @@ struct stn_cql_read *stn_cql_reads_take(struct stn_cql_source *s, size_t n) {
     return first;
 }
 
-void stn_cql_read_give(struct stn_cql_read *read) {
+size_t stn_cql_read_give(struct stn_cql_read *read) {
     struct stn_cql_source *s = read->source;
     pthread_mutex_lock(&s->lock);
     read->ticket = 0;
     read->next = s->free_reads;
     s->free_reads = read;
     s->n_free_reads++;
+    size_t n_used = s->n_reads - s->n_free_reads;
     pthread_mutex_unlock(&s->lock);
+    return n_used;
 }
 
 void stn_cql_reads_visit(struct stn_cql_source *s,
@@ -132,5 +135,5 @@ void stn_cql_records_free(struct stn_cql_source *s) {
     s->slabs = s->chunk_slabs = NULL;
     s->free_reads = NULL;
     s->free_chunks = NULL;
-    s->n_free_reads = 0;
+    s->n_reads = s->n_free_reads = 0;
 }

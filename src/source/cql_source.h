@@ -78,11 +78,12 @@ struct stn_cql_source {
     /* any thread, under the lock */
     pthread_mutex_t lock;
     struct stn_cql_read *free_reads;
-    size_t n_free_reads;
+    size_t n_reads, n_free_reads;
     struct stn_cql_slab *slabs; /* of reads */
     /* loop thread */
-    struct stn_turn_hook hook; /* wakes the loader, once for the answers of a turn */
-    int has_completed;
+    struct stn_turn_hook hook;       /* wakes the loader, once for many answers */
+    size_t n_completed, n_under_way; /* since it was woken; and not yet */
+    uint64_t completed_ns;           /* the first of them */
     struct stn_log_gate told;
     struct stn_cql_chunk *free_chunks;
     struct stn_cql_slab *chunk_slabs;
@@ -92,7 +93,7 @@ struct stn_cql_source {
 
 /* Takes n reads, linked by next; NULL without memory for all of them. */
 struct stn_cql_read *stn_cql_reads_take(struct stn_cql_source *s, size_t n);
-void stn_cql_read_give(struct stn_cql_read *read);
+size_t stn_cql_read_give(struct stn_cql_read *read); /* how many are in use still */
 /* Calls each() for all reads in use, under the lock. */
 void stn_cql_reads_visit(struct stn_cql_source *s,
                          void (*each)(struct stn_cql_read *read, void *ctx), void *ctx);
@@ -121,6 +122,11 @@ int stn_cql_ask_elsewhere(struct stn_cql_read *read, struct stn_query_call *q, u
                           const char *from, uint32_t from_bit, const char *what);
 /* 1: it was asked at a weak consistency: ask once more at a stronger one. */
 int stn_cql_may_ask_again(uint16_t consistency, int *asked_again);
+
+/* In how many nanoseconds the loader's thread is woken; 0: now. When some share of what is on its
+ * way has come: that is a small part of a round trip, whatever the path. The last ones wait for
+ * nothing, and none for long. */
+uint64_t stn_cql_wake_in_ns(size_t n_completed, size_t n_under_way, uint64_t waited_ns);
 
 /* ---- chunks (cql_chunks.c) ---- */
 

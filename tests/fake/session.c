@@ -1,5 +1,6 @@
 #include "fake/session.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -283,6 +284,15 @@ static int try(struct stn_session *session, struct stn_query_call *q, unsigned t
     return over;
 }
 
+/* Who wants to run again does so at once, if no other call comes first. */
+static void run_hooks(struct stn_session *s) {
+    pthread_mutex_lock(&s->lock);
+    int idle = s->paused || !s->first;
+    pthread_mutex_unlock(&s->lock);
+    for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next)
+        while (hook->run(hook->ctx) != UINT64_MAX && idle) sched_yield();
+}
+
 static void *run(void *arg) {
     struct stn_session *s = arg;
     for (;;) {
@@ -305,7 +315,7 @@ static void *run(void *arg) {
         }
         pthread_mutex_unlock(&s->lock);
         for (unsigned tries = 1; q && !try(s, q, tries); tries++) {}
-        for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next) hook->run(hook->ctx);
+        run_hooks(s);
         pthread_mutex_unlock(&s->turn);
     }
 }

@@ -486,6 +486,34 @@ static size_t count_slabs(const struct stn_cql_slab *slab) {
     return n;
 }
 
+static void test_cql_source_wakes_the_loader_for_many_at_once(void **state) {
+    static const struct {
+        size_t completed, under_way;
+        uint64_t waited_ns, wait_ns;
+    } rows[] = {
+        {1, 0, 0, 0},  /* nothing else will come */
+        {1, 32, 0, 0}, /* short of few, who waits would wait long */
+        {1, 33, 0, 4000000}, {20, 641, 1000000, 3000000}, {20, 640, 0, 0}, {1, 1000000, 4000000, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < STN_COUNT(rows); i++)
+        assert_int_equal(
+            stn_cql_wake_in_ns(rows[i].completed, rows[i].under_way, rows[i].waited_ns),
+            rows[i].wait_ns);
+    for (uint32_t n = 0; n < 500; n++) store(n, 0, 100 + n);
+    commit();
+    open_source(1);
+    fake_pause(&fake, 1);
+    for (uint32_t n = 0; n < 500; n++) ask_expecting(n, 1, 100 + n);
+    fake_pause(&fake, 0);
+    for (size_t came = 0; came < 500;)
+        for (struct stn_slot *slot = answers(), *next; slot; slot = next, came++) {
+            next = slot->next;
+            assert_ok(slot->code);
+            stn_sink_close_slot(&sink, slot);
+        }
+}
+
 static void test_cql_source_allocates_nothing_once_warm(void **state) {
     (void)state;
     open_source(2);
@@ -517,6 +545,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_cql_source_foreign_rows, begin, end),
         cmocka_unit_test_setup_teardown(test_cql_source_cancel_completes_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_cql_source_close_with_a_thousand_in_flight, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_cql_source_wakes_the_loader_for_many_at_once, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_cql_source_allocates_nothing_once_warm, begin, end),
     };

@@ -1,4 +1,5 @@
-/* Memory of blocks: every size, apart from each other, and the system's again when it is given back.
+/* Memory of blocks: every size, apart from each other, and the system's again when it is given
+ * back.
  */
 #include "support/check.h"
 
