@@ -10,6 +10,7 @@
 #define GATHER_NS STN_NS_PER_MS
 #define CONFIRM_LINKS 4 /* asked in a round */
 #define SCOUT_LINKS_MIN 8
+#define SLOW_MAX 32 /* times slower than the others, a link is taken to be at most */
 
 /* Cassandra bounds the request bytes of one client (heap / 40), which writes reach first; and
  * answers not at all, so the window must. */
@@ -17,13 +18,9 @@ static const struct {
     uint64_t window_max_bytes;
     unsigned links_short, links_long_part, links_min, links_max_short, links_max_long;
 } lanes[] = {
-    [STN_LANE_READ] = {UINT64_C(2) << 30, 4, 1, 4, 16, 128},
+    [STN_LANE_READ] = {UINT64_C(2) << 30, 4, 1, 4, 16, 256},
     [STN_LANE_WRITE] = {64 << 20, 2, 4, 2, 8, 64},
 };
-
-static int is_waiting_for(const struct stn_window *w) {
-    return stn_window_allows(w, (uint64_t)w->typical_bytes) == 0;
-}
 
 /* ---- links ---- */
 
@@ -142,15 +139,19 @@ static double mean_rate(const struct stn_node *node, enum stn_lane lane) {
     return sum / STN_MAX(node->n_links[lane], 1U);
 }
 
-/* So long until what it has been asked for is here. One that has not shown yet what it can do is
- * given a chance. */
-static double busy_s(const struct stn_link *link, double mean) {
+/* So long until an answer of so many bytes would be here, too. A link that has nothing to do is
+ * taken to be like the others: with losses on the way each is slow at times, and gets over it only
+ * while it has something to do. */
+static double through_s(const struct stn_link *link, uint64_t bytes, double mean) {
     struct stn_conn_stats now;
     stn_conn_stats(link->conn, &now);
-    return (double)now.outstanding_bytes / (STN_MAX(link->rate, mean / 4) + 1);
+    double rate = now.calls > 0 && link->is_measured ? link->rate : STN_MAX(link->rate, mean);
+    return (double)(now.outstanding_bytes - now.landed_bytes + bytes) /
+           (STN_MAX(rate, mean / SLOW_MAX) + 1);
 }
 
-struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard) {
+struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard,
+                               uint64_t bytes) {
     struct stn_link *best = NULL, *best_of_shard = NULL;
     double least = 0, least_of_shard = 0;
     if (!lane_is_ready(node, lane)) lane = lane == STN_LANE_READ ? STN_LANE_WRITE : STN_LANE_READ;
@@ -159,7 +160,7 @@ struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32
         struct stn_link *link = node->links[lane][i];
         int is_spare = link->surplus || is_scout(node, lane, i);
         if (!stn_link_is_usable(link) || (is_spare && best)) continue;
-        double busy = busy_s(link, mean);
+        double busy = through_s(link, bytes, mean);
         if (!best || busy < least || best->surplus) least = busy, best = link;
         if (shard == UINT32_MAX || stn_conn_supported(link->conn)->shard != shard) continue;
         if (!best_of_shard || busy < least_of_shard) least_of_shard = busy, best_of_shard = link;
@@ -211,6 +212,7 @@ static void gather(struct stn_node *node, enum stn_lane lane) {
         link->round_bytes += now.received_bytes - link->seen_bytes;
         link->seen_bytes = now.received_bytes;
         landed_bytes += now.landed_bytes;
+        link->was_idle |= now.calls == 0;
     }
     stn_window_landed(w, landed_bytes);
 }
@@ -242,7 +244,12 @@ static void end_links_round(struct stn_node *node, enum stn_lane lane, uint64_t 
     double seconds = (double)STN_MAX(now_ns - c->round_ns, UINT64_C(1)) / 1e9;
     for (unsigned i = 0; i < node->n_links[lane]; i++) {
         struct stn_link *link = node->links[lane][i];
-        link->rate += ((double)link->round_bytes / seconds - link->rate) / 2;
+        double rate = (double)link->round_bytes / seconds;
+        if (!link->was_idle || rate > link->rate) {
+            link->rate += (rate - link->rate) / 2;
+            link->is_measured = 1;
+        }
+        link->was_idle = 0;
         link->round_bytes = 0;
     }
     c->round_ns = now_ns;
@@ -257,12 +264,17 @@ static void tell_width(struct stn_node *node, unsigned from, const struct stn_wi
              node->text, from, what, width->wanted, width->rate_before / 1e6);
 }
 
+static unsigned n_connected(const struct stn_node *node, enum stn_lane lane) {
+    return n_usable(node, lane) +
+           (is_scout(node, lane, 0) && stn_link_is_usable(node->links[lane][0]));
+}
+
 /* Rounds in which nobody wanted more say nothing about how many connections are of use. */
 static void choose_width(struct stn_node *node, enum stn_lane lane, uint64_t now_ns) {
     struct stn_lane_control *c = &node->control[lane];
     unsigned from = c->width.wanted;
     struct stn_width_round round = {.rate = c->window.rate,
-                                    .n_ready = n_usable(node, lane),
+                                    .n_ready = n_connected(node, lane),
                                     .steady = c->window.phase == STN_WINDOW_STEADY,
                                     .round_ns = stn_window_round_ns(&c->window),
                                     .limit_bytes = c->window.limit_bytes,
@@ -294,9 +306,11 @@ uint64_t stn_lane_tick(struct stn_node *node, enum stn_lane lane, int waiting, u
     if (node->n_links[lane] == 0 || (w->n_outstanding == 0 && !waiting)) return UINT64_MAX;
     if (now_ns < c->gather_ns) return c->gather_ns;
     enum stn_window_phase before = w->phase;
+    /* All that may go has gone before this; what has come since makes room that is not unwanted. */
+    int wanted = waiting && !stn_window_allows(w, (uint64_t)w->typical_bytes);
     gather(node, lane);
     unsigned n_rounds = w->n_rounds;
-    stn_window_tick(w, waiting && is_waiting_for(w), now_ns);
+    stn_window_tick(w, wanted, now_ns);
     if (w->n_slices != c->n_slices) watch_round_trip(node, lane, now_ns);
     c->n_slices = w->n_slices;
     if (w->n_slices / STN_WINDOW_SLICES != c->n_rounds_ended) {

@@ -205,7 +205,9 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
         tell_limited(node, err->message);
     }
     link->was_ready = 0;
-    link->seen_bytes = 0;
+    link->seen_bytes = link->round_bytes = 0;
+    link->rate = 0;
+    link->is_measured = 0;
     plan_retry(link, err->code);
     if (!stn_node_is_ready(node)) {
         /* One that is refused says nothing yet of those that are on their way with it. */

@@ -59,6 +59,8 @@ struct stn_link { /* a connection to a node, or the place for one */
     uint64_t seen_bytes;   /* of this connection's received ones */
     uint64_t round_bytes;  /* of them in this round of the window */
     double rate;           /* bytes a second over the last rounds, smoothed */
+    int is_measured;       /* it had something to do since it is connected */
+    int was_idle;          /* in this round it had no calls for a while */
 };
 
 struct stn_lane_control {     /* how much is asked for over how many links (lane.c) */
@@ -126,9 +128,11 @@ void stn_node_drop_link(struct stn_node *node, enum stn_lane lane, unsigned at);
 void stn_lane_init(struct stn_node *node, uint64_t now_ns);
 /* A node's links of a lane, opened if need be. */
 void stn_lane_open(struct stn_node *node, enum stn_lane lane);
-/* A ready link that will be through first, of the shard (UINT32_MAX: any) if there is one; or NULL.
- * A lane that has none uses another's: a server may allow us but one. */
-struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard);
+/* A ready link over which an answer of so many bytes will be here first, of the shard (UINT32_MAX:
+ * any) if there is one; or NULL. A lane that has none uses another's: a server may allow us but
+ * one. */
+struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard,
+                               uint64_t bytes);
 int stn_lane_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
 void stn_lane_sent(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
 /* It is not on its way any more: answered, or given up. */

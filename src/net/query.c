@@ -16,6 +16,8 @@
 #define UNAVAILABLE_WAIT_NS (100 * STN_NS_PER_MS)
 #define OUTAGE_FIRST_LINE_NS (10 * STN_NS_PER_S)
 #define OUTAGE_LINE_NS (30 * STN_NS_PER_S)
+#define COMING_NS STN_NS_PER_S
+#define PATIENCE 4 /* request timeouts, at most, while other answers come over its connection */
 #define CONFUSED_LINE_NS (10 * STN_NS_PER_S)
 
 /* ---- lists ---- */
@@ -378,7 +380,8 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
     if (ready != STATEMENT_READY) return ready == STATEMENT_TAKEN;
     struct stn_conn *control = q->statement ? NULL : stn_control_conn_of(node);
     struct stn_link *link =
-        control ? NULL : stn_lane_link(node, q->lane, stn_route_shard(node, q, now_ns));
+        control ? NULL
+                : stn_lane_link(node, q->lane, stn_route_shard(node, q, now_ns), q->weight_bytes);
     struct stn_conn *conn = link ? link->conn : control;
     const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
     q->call = (struct stn_call){.ops = q->ops->row ? &row_ops : &gathered_ops,
@@ -478,25 +481,43 @@ void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q) {
     q->state = QUERY_IDLE;
 }
 
+/* A connection that brings bytes is behind with its answers, which a retry would not bring sooner.
+ */
+static int is_coming(const struct stn_query_call *q, uint64_t now_ns) {
+    struct stn_conn_stats conn;
+    stn_conn_stats(q->call.conn, &conn);
+    return now_ns - conn.last_byte_ns < COMING_NS &&
+           now_ns - q->call.sent_ns < PATIENCE * q->session->request_timeout_ns;
+}
+
+static void give_up_waiting(struct stn_query_call *q, uint64_t now_ns) {
+    struct stn_session *s = q->session;
+    char words[160];
+    snprintf(words, sizeof words, "%s: no answer for %.1f s", q->node->text,
+             (double)(now_ns - q->call.sent_ns) / 1e9);
+    stn_session_remember(s, words);
+    stn_lane_overloaded(q->node, q->lane, now_ns);
+    mark_tried(q, q->node);
+    stn_query_withdraw(s, q);
+    q->last_code = STERNA_ETIMEOUT;
+    if (now_ns - q->begun_ns > s->outage_ns)
+        fail(q, STERNA_ETIMEOUT, words, NULL);
+    else
+        try_again(q, now_ns, 0);
+}
+
 /* Requests without an answer for too long: their nodes are passed over, their streams stay taken.
  */
 static uint64_t expire(struct stn_session *s, uint64_t now_ns) {
-    while (s->sent.first && now_ns - s->sent.first->call.sent_ns >= s->request_timeout_ns) {
-        struct stn_query_call *q = s->sent.first;
-        char words[160];
-        snprintf(words, sizeof words, "%s: no answer for %.1f s", q->node->text,
-                 (double)(now_ns - q->call.sent_ns) / 1e9);
-        stn_session_remember(s, words);
-        stn_lane_overloaded(q->node, q->lane, now_ns);
-        mark_tried(q, q->node);
-        stn_query_withdraw(s, q);
-        q->last_code = STERNA_ETIMEOUT;
-        if (now_ns - q->begun_ns > s->outage_ns)
-            fail(q, STERNA_ETIMEOUT, words, NULL);
-        else
-            try_again(q, now_ns, 0);
+    for (struct stn_query_call *q = s->sent.first, *next; q; q = next) {
+        next = q->next;
+        uint64_t due_ns = q->call.sent_ns + s->request_timeout_ns;
+        if (now_ns < due_ns) return due_ns;
+        if (is_coming(q, now_ns)) continue;
+        give_up_waiting(q, now_ns);
+        next = s->sent.first; /* done() may have taken others away */
     }
-    return s->sent.first ? s->sent.first->call.sent_ns + s->request_timeout_ns : UINT64_MAX;
+    return s->sent.first ? now_ns + COMING_NS : UINT64_MAX;
 }
 
 static uint64_t wake_later(struct stn_session *s, uint64_t now_ns) {

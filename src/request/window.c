@@ -324,7 +324,8 @@ void stn_window_overloaded(struct stn_window *w, uint64_t now_ns) {
 uint64_t stn_window_tick(struct stn_window *w, int wanted, uint64_t now_ns) {
     uint64_t slice_ns = stn_window_round_ns(w) / STN_WINDOW_SLICES;
     uint64_t began_ns = w->slice_began_ns[ring_place(w->n_slices)];
-    if (!wanted && stn_window_in_flight(w) < w->limit_bytes) w->n_limited = STN_WINDOW_SLICES + 1;
+    int has_space = (double)stn_window_in_flight(w) + w->typical_bytes < (double)w->limit_bytes;
+    if (!wanted && has_space) w->n_limited = STN_WINDOW_SLICES + 1;
     if (now_ns - began_ns >= slice_ns) {
         end_slice(w, now_ns);
         began_ns = now_ns;
