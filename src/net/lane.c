@@ -174,26 +174,35 @@ int stn_lane_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t 
     return stn_window_allows(&node->control[lane].window, bytes);
 }
 
-void stn_lane_sent(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {
-    q->measures = stn_window_sent(&node->control[q->lane].window, q->weight_bytes, now_ns);
+void stn_lane_sent(struct stn_node *node, struct stn_try *t, uint64_t now_ns) {
+    const struct stn_query_call *q = t->query;
+    t->measures = stn_window_sent(&node->control[q->lane].window, q->weight_bytes, now_ns);
 }
 
-void stn_lane_left(struct stn_node *node, const struct stn_query_call *q) {
+void stn_lane_left(struct stn_node *node, const struct stn_try *t) {
+    const struct stn_query_call *q = t->query;
     stn_window_done(&node->control[q->lane].window, q->weight_bytes);
 }
 
-void stn_lane_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns) {
+void stn_lane_answered(struct stn_node *node, const struct stn_try *t, uint64_t now_ns) {
+    const struct stn_query_call *q = t->query;
     struct stn_window *w = &node->control[q->lane].window;
-    double delay_ns = (double)(now_ns - q->call.sent_ns);
+    double delay_ns = (double)(now_ns - t->call.sent_ns);
     node->delay_ns += (delay_ns - node->delay_ns) / 8;
-    if (!q->in_window) return;
+    if (!t->in_window) return;
     if (q->lane == STN_LANE_WRITE) stn_window_received(w, q->weight_bytes); /* by the server */
-    if (q->measures && q->call.first_byte_ns)
-        stn_window_first_byte(w, q->call.first_byte_ns - q->call.sent_ns, now_ns);
+    if (t->measures && t->call.first_byte_ns)
+        stn_window_first_byte(w, t->call.first_byte_ns - t->call.sent_ns, now_ns);
+}
+
+void stn_node_waited(struct stn_node *node, const struct stn_try *t, uint64_t now_ns) {
+    double delay_ns = (double)(now_ns - t->call.sent_ns);
+    if (delay_ns > node->delay_ns) node->delay_ns += (delay_ns - node->delay_ns) / 8;
 }
 
 void stn_lane_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns) {
     stn_window_overloaded(&node->control[lane].window, now_ns);
+    node->overloaded_ns = now_ns;
     snprintf(node->decision, sizeof node->decision, "%s is overloaded: its window is halved",
              node->text);
 }

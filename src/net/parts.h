@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "net/peers.h"
+#include "request/hedge.h"
 #include "request/width.h"
 #include "request/window.h"
 
@@ -103,6 +104,10 @@ struct stn_node {
     char last_error[256];
     char decision[160]; /* the last on window or connections, in words */
     double delay_ns;    /* smoothed, from sending to the answer's end */
+    /* stragglers (hedge.c): of the read lane */
+    unsigned n_out, n_late; /* requests; those that wait for their first byte too long */
+    uint64_t overloaded_ns; /* when it said so last, or did not answer in time */
+    uint64_t suspect_ns;    /* silent while others answer, since; 0: it is not */
     unsigned n_server_errors;
     uint64_t server_errors_ns;
     struct stn_prepared *prepared;
@@ -110,6 +115,8 @@ struct stn_node {
 };
 
 int stn_node_is_ready(const struct stn_node *node);
+/* One that was given up without an answer would have taken at least so long. */
+void stn_node_waited(struct stn_node *node, const struct stn_try *t, uint64_t now_ns);
 /* It failed inside; its connections are renewed when that happens too often. */
 void stn_node_server_error(struct stn_node *node, uint64_t now_ns);
 void stn_node_come_up(struct stn_node *node, uint64_t now_ns); /* connect now */
@@ -134,10 +141,10 @@ void stn_lane_open(struct stn_node *node, enum stn_lane lane);
 struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard,
                                uint64_t bytes);
 int stn_lane_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
-void stn_lane_sent(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
+void stn_lane_sent(struct stn_node *node, struct stn_try *t, uint64_t now_ns);
 /* It is not on its way any more: answered, or given up. */
-void stn_lane_left(struct stn_node *node, const struct stn_query_call *q);
-void stn_lane_answered(struct stn_node *node, const struct stn_query_call *q, uint64_t now_ns);
+void stn_lane_left(struct stn_node *node, const struct stn_try *t);
+void stn_lane_answered(struct stn_node *node, const struct stn_try *t, uint64_t now_ns);
 void stn_lane_overloaded(struct stn_node *node, enum stn_lane lane, uint64_t now_ns);
 void stn_lane_ready(struct stn_link *link, uint64_t now_ns); /* it is connected */
 /* A server of so many shards wants a link for each. */
@@ -197,6 +204,7 @@ void stn_control_look_soon(struct stn_session *s);
 
 /* ---- the session ---- */
 
+/* SENT: one of its tries is out, or both are. */
 enum stn_query_state { QUERY_IDLE, QUERY_WAITING, QUERY_PARKED, QUERY_SENT, QUERY_LATER };
 
 struct stn_command { /* from another thread, done by the loop */
@@ -261,6 +269,15 @@ struct stn_session {
     int is_scylla;
     struct stn_call_list waiting[STN_LANE_COUNT]; /* for a node with room */
     struct stn_call_list later, sent;
+    struct stn_try *oldest, *newest, *unchecked; /* tries that are out; not late yet from here on */
+    struct stn_hedge_wait waits[2];              /* of rows, and of answers that are gathered */
+    struct stn_hedge_budget hedge_budget;
+    uint64_t hedge_ns; /* when tries were looked at last */
+    uint64_t hedge_due_ns;
+    uint64_t awake_ns;  /* since when this thread runs without a pause: silence before is its own */
+    uint64_t silent_ns; /* when nodes are to be looked at again */
+    int has_suspects;
+    struct stn_log_gate suspected;
     struct stn_prime *primes;
     struct stn_turn_hook *hooks;
     uint64_t hooks_ns;               /* when one of them wants to run again */
@@ -277,7 +294,8 @@ struct stn_session {
 
     /* any thread, atomic */
     atomic_uint_least64_t calls, tries, retries, overloaded, unprepared, prepares, strays, lost,
-        in_flight, in_flight_bytes, n_connections, ahead_bytes, slack_bytes;
+        in_flight, in_flight_bytes, n_connections, ahead_bytes, slack_bytes, hedges, hedged_bytes,
+        suspects;
 };
 
 void stn_calls_append(struct stn_call_list *list, struct stn_query_call *q);
@@ -306,8 +324,36 @@ void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q);
 void stn_query_wait(struct stn_session *s, struct stn_query_call *q);
 void stn_query_finish(struct stn_query_call *q, int code, const struct stn_query_answer *answer);
 int stn_query_code_of(const struct stn_cql_failure *failure);
+/* One of its tries, which was at that node, has ended as stn_call_ops.done() says. */
+void stn_query_answered(struct stn_query_call *q, struct stn_try *t, struct stn_node *node,
+                        int code, const struct stn_cql_result_head *head, struct stn_cursor *body,
+                        const struct stn_cql_failure *failure, const char *why);
+
+/* ---- one request of a call (try.c) ---- */
+
+/* Sends the call there, beside the one that is out already or as the only one. AGAIN: it cannot be
+ * sent now; ENOMEM. */
+int stn_try_send(struct stn_query_call *q, struct stn_node *node, uint64_t now_ns);
+/* The one that is out beside it, or NULL. */
+struct stn_try *stn_try_other(const struct stn_try *t);
+int stn_query_is_out(const struct stn_query_call *q);
+/* Its answer is no longer wanted; what comes of it lands nowhere. */
+void stn_try_give_up(struct stn_try *t);
+/* The same because the call's other one was faster. */
+void stn_try_lose(struct stn_try *t, uint64_t now_ns);
 /* The query that a connection's call belongs to, or NULL: it is one of our own. */
 struct stn_query_call *stn_query_of(struct stn_call *call);
+
+/* ---- stragglers (hedge.c) ---- */
+
+/* Sends second requests where that pays; before others take the room. */
+void stn_hedges_send(struct stn_session *s, uint64_t now_ns);
+uint64_t stn_hedges_due_ns(struct stn_session *s, uint64_t now_ns);
+int stn_hedge_may_go_to(const struct stn_query_call *q, const struct stn_node *node,
+                        uint64_t now_ns);
+void stn_hedge_sent(struct stn_try *t);
+void stn_hedge_begun(struct stn_try *t, uint64_t now_ns); /* once */
+void stn_hedge_left(struct stn_try *t);
 
 /* ---- which node (route.c) ---- */
 
@@ -316,6 +362,10 @@ struct stn_query_call *stn_query_of(struct stn_call *call);
  * all is connected in this lane. */
 struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint64_t now_ns,
                            int *hopeless);
+/* Another replica that may be asked besides (stn_hedge_may_go_to()) and has not failed the call.
+ * NULL: none now. */
+struct stn_node *stn_route_second(struct stn_session *s, const struct stn_query_call *q,
+                                  uint64_t now_ns);
 void stn_route_token(struct stn_query_call *q); /* sets q->token, if the statement has a key */
 struct stn_node *stn_route_host(const struct stn_session *s,
                                 const uint8_t host_id[16]); /* or NULL */
@@ -334,10 +384,14 @@ enum stn_readiness {
 };
 enum stn_readiness stn_statement_ready(struct stn_node *node, struct stn_query_call *q,
                                        uint64_t now_ns);
-/* The node has forgotten it: parks the call and asks anew; or ends it after too many rounds. */
-void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns);
-/* The node has answered a call with it. */
-void stn_statement_known(struct stn_node *node, const struct stn_query_call *q);
+/* Whether the node can be asked with it now; if not it is prepared there, and no call waits. */
+int stn_statement_is_ready(struct stn_node *node, struct stn_statement *t, enum stn_lane lane,
+                           uint64_t now_ns);
+/* The node has forgotten the statement of a try: it is asked anew as soon as a call needs it there.
+ * 0: it forgets it again and again. */
+int stn_statement_forgotten(struct stn_node *node, const struct stn_try *t, uint64_t now_ns);
+/* The node has answered a try with it. */
+void stn_statement_known(struct stn_node *node, const struct stn_try *t);
 void stn_statements_unpark(struct stn_node *node);     /* its connections are gone */
 void stn_statements_drop_ahead(struct stn_session *s); /* the loop has ended */
 void stn_primes_send(struct stn_session *s, uint64_t now_ns);

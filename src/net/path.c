@@ -57,6 +57,9 @@ static void gather(struct stn_session *s, struct sterna_path *path) {
                                  .connections_max = s->path.connections_max};
     for (unsigned i = 0; i < s->n_nodes; i++) add_node(path, s->nodes[i], &busiest);
     path->connections_max = STN_MAX(path->connections_max, path->connections);
+    path->hedges = atomic_load(&s->hedges);
+    path->hedged_bytes = atomic_load(&s->hedged_bytes);
+    path->suspects = atomic_load(&s->suspects);
     path->overloaded = atomic_load(&s->overloaded);
     path->lost_connections = atomic_load(&s->lost);
     path->retrying = s->later.n;

@@ -105,6 +105,20 @@ static void try_again(struct stn_query_call *q, uint64_t now_ns, uint64_t wait_n
     stn_calls_append(&s->later, q);
 }
 
+/* ---- two at once ---- */
+
+static struct stn_try *out_of(struct stn_query_call *q) {
+    return q->tries[0].node ? &q->tries[0] : q->tries[1].node ? &q->tries[1] : NULL;
+}
+
+/* One of two has failed: the other is what is left of the call, as if it had been sent now. */
+static int has_another(struct stn_query_call *q) {
+    if (!stn_query_is_out(q)) return 0;
+    q->n_tries++;
+    atomic_fetch_add(&q->session->retries, 1);
+    return 1;
+}
+
 /* ---- what an ERROR means ---- */
 
 enum reaction {
@@ -186,9 +200,22 @@ static int is_read_trouble(uint32_t code) {
     return code == STN_CQL_E_READ_TIMEOUT || code == STN_CQL_E_READ_FAILURE;
 }
 
+static void forgotten(struct stn_query_call *q, const struct stn_try *t, struct stn_node *node,
+                      uint64_t now_ns) {
+    char words[400];
+    int may_ask = stn_statement_forgotten(node, t, now_ns);
+    if (stn_query_is_out(q)) return;
+    if (may_ask) {
+        stn_query_wait(q->session, q);
+        return;
+    }
+    snprintf(words, sizeof words, "%s: the server forgets this statement again and again: %.200s",
+             node->text, q->statement->text);
+    fail(q, STERNA_EIO, words, NULL);
+}
+
 /* 0: it is to be reported. */
-static int retry(struct stn_query_call *q, struct stn_node *node, enum reaction what, uint32_t code,
-                 uint64_t now_ns) {
+static int retry(struct stn_query_call *q, enum reaction what, uint32_t code, uint64_t now_ns) {
     struct stn_session *s = q->session;
     int late = now_ns - q->begun_ns > s->outage_ns;
     int had_quorum = q->consistency_now != q->consistency;
@@ -199,11 +226,8 @@ static int retry(struct stn_query_call *q, struct stn_node *node, enum reaction 
         q->consistency_now = STN_CQL_LOCAL_QUORUM;
     switch (what) {
     case REPORT:
-        return 0;
     case PREPARE:
-        if (!q->statement) return 0;
-        stn_statement_forgotten(node, q, now_ns);
-        return 1;
+        return 0;
     case ELSEWHERE:
         if (q->n_tries >= ELSEWHERE_TRIES) return 0;
         if (q->n_tries % 3 != 0) wait_ns = 0;
@@ -228,7 +252,7 @@ static int retry(struct stn_query_call *q, struct stn_node *node, enum reaction 
     return 1;
 }
 
-static void react(struct stn_query_call *q, struct stn_node *node,
+static void react(struct stn_query_call *q, const struct stn_try *t, struct stn_node *node,
                   const struct stn_cql_failure *failure, uint64_t now_ns) {
     struct stn_session *s = q->session;
     size_t i = reaction_to(failure);
@@ -244,18 +268,15 @@ static void react(struct stn_query_call *q, struct stn_node *node,
         stn_lane_overloaded(node, q->lane, now_ns);
         atomic_fetch_add(&s->overloaded, 1);
     }
-    if (!retry(q, node, what, failure->code, now_ns)) fail(q, q->last_code, words, failure);
+    if (what == PREPARE && q->statement) {
+        forgotten(q, t, node, now_ns);
+        return;
+    }
+    if (has_another(q)) return;
+    if (!retry(q, what, failure->code, now_ns)) fail(q, q->last_code, words, failure);
 }
 
 /* ---- answers ---- */
-
-static void leave_node(struct stn_query_call *q) {
-    struct stn_session *s = q->session;
-    if (q->in_window) stn_lane_left(q->node, q);
-    atomic_fetch_sub(&s->in_flight, 1);
-    atomic_fetch_sub(&s->in_flight_bytes, q->weight_bytes);
-    stn_calls_remove(&s->sent, q);
-}
 
 static uint32_t bit_of(const struct stn_node *node) {
     return node->index < 32 ? UINT32_C(1) << node->index : 0;
@@ -279,98 +300,62 @@ static void tell_confusion(struct stn_session *s, const char *why, uint64_t now_
             why ? why : "an answer that cannot be", skipped);
 }
 
-static void on_done(struct stn_call *call, int code, const struct stn_cql_result_head *head,
-                    struct stn_cursor *body, const struct stn_cql_failure *failure,
+static void succeed(struct stn_query_call *q, struct stn_try *t, struct stn_node *node, int code,
+                    const struct stn_cql_result_head *head, struct stn_cursor *body,
                     const char *why) {
-    struct stn_query_call *q = STN_OUTER(call, struct stn_query_call, call);
-    struct stn_node *node = q->node;
+    struct stn_query_answer answer = {
+        .head = head, .why = why, .from = node->text, .from_bit = bit_of(node)};
+    struct stn_try *other = out_of(q);
+    uint64_t now_ns = stn_session_now(q->session);
+    stn_lane_answered(node, t, now_ns);
+    if (q->statement) stn_statement_known(node, t);
+    if (other && other->is_begun && code == STERNA_ENOTFOUND) return; /* it has the row */
+    if (other) stn_try_lose(other, now_ns);
+    if (body) answer.values = *body;
+    if (head && head->kind == STN_CQL_ROWS) answer.paging_state = head->rows.paging_state;
+    stn_query_finish(q, code, &answer);
+}
+
+/* Lost, confused, or what the maker said of it. */
+static void end_otherwise(struct stn_query_call *q, const struct stn_node *node, int code,
+                          const char *why, uint64_t now_ns) {
     struct stn_session *s = q->session;
-    uint64_t now_ns = stn_session_now(s);
-    leave_node(q);
+    int lost = code == STERNA_EUNREACHABLE, confused = code == STERNA_EPROTO;
+    struct stn_try *other = out_of(q);
+    q->last_code = code;
+    if (confused && (other || q->n_tries < ELSEWHERE_TRIES)) tell_confusion(s, why, now_ns);
+    if ((lost || confused) && has_another(q)) return;
+    if ((confused && q->n_tries < ELSEWHERE_TRIES) ||
+        (lost && now_ns - q->begun_ns <= s->outage_ns)) {
+        try_again(q, now_ns, q->n_tries < 3 ? 0 : back_off_ns(s, q));
+        return;
+    }
+    if (other) stn_try_lose(other, now_ns);
+    stn_query_finish(
+        q, code,
+        &(struct stn_query_answer){.why = why, .from = node->text, .from_bit = bit_of(node)});
+}
+
+void stn_query_answered(struct stn_query_call *q, struct stn_try *t, struct stn_node *node,
+                        int code, const struct stn_cql_result_head *head, struct stn_cursor *body,
+                        const struct stn_cql_failure *failure, const char *why) {
+    uint64_t now_ns = stn_session_now(q->session);
     if (code == STERNA_OK && has_other_columns(q, head)) {
-        stn_statement_forgotten(node, q, now_ns);
+        forgotten(q, t, node, now_ns);
         return;
     }
     if (code == STERNA_OK || code == STERNA_ENOTFOUND) {
-        struct stn_query_answer answer = {
-            .head = head, .why = why, .from = node->text, .from_bit = bit_of(node)};
-        if (body) answer.values = *body;
-        if (head && head->kind == STN_CQL_ROWS) answer.paging_state = head->rows.paging_state;
-        stn_lane_answered(node, q, now_ns);
-        if (q->statement) stn_statement_known(node, q);
-        stn_query_finish(q, code, &answer);
+        succeed(q, t, node, code, head, body, why);
         return;
     }
     mark_tried(q, node);
-    if (failure) {
-        react(q, node, failure, now_ns);
-        return;
-    }
-    q->last_code = code;
-    int lost = code == STERNA_EUNREACHABLE;
-    int confused = code == STERNA_EPROTO && q->n_tries < ELSEWHERE_TRIES;
-    if (confused) tell_confusion(s, why, now_ns);
-    if (confused || (lost && now_ns - q->begun_ns <= s->outage_ns))
-        try_again(q, now_ns, q->n_tries < 3 ? 0 : back_off_ns(s, q));
+    if (failure)
+        react(q, t, node, failure, now_ns);
     else
-        stn_query_finish(
-            q, code,
-            &(struct stn_query_answer){.why = why, .from = node->text, .from_bit = bit_of(node)});
-}
-
-static int on_row(struct stn_call *call, const struct stn_cql_value *small) {
-    struct stn_query_call *q = STN_OUTER(call, struct stn_query_call, call);
-    return q->ops->row(q, small);
-}
-
-static int on_blob(struct stn_call *call, uint32_t i, uint32_t bytes, uint8_t **to) {
-    struct stn_query_call *q = STN_OUTER(call, struct stn_query_call, call);
-    return q->ops->blob(q, i, bytes, to);
-}
-
-static const struct stn_call_ops gathered_ops = {.done = on_done};
-static const struct stn_call_ops row_ops = {.row = on_row, .blob = on_blob, .done = on_done};
-
-struct stn_query_call *stn_query_of(struct stn_call *call) {
-    int ours = call && (call->ops == &gathered_ops || call->ops == &row_ops);
-    return ours ? STN_OUTER(call, struct stn_query_call, call) : NULL;
+        end_otherwise(q, node, code, why, now_ns);
 }
 
 /* ---- sending ---- */
-
-static void put_frame(struct stn_writer *w, const struct stn_query_call *q,
-                      const struct stn_prepared *p) {
-    const struct stn_cql_query query = {.consistency = q->consistency_now,
-                                        .serial_consistency = q->serial_consistency,
-                                        /* Conditional writes tell their columns only in answers. */
-                                        .skip_metadata = p && q->statement->n_columns > 0,
-                                        .values = q->values,
-                                        .n_values = q->n_values,
-                                        .page_size = q->page_size,
-                                        .paging_state = q->paging_state,
-                                        .timestamp_us = q->timestamp_us};
-    if (p)
-        stn_cql_put_execute(w, 0, p->id, p->id_bytes, &query);
-    else
-        stn_cql_put_query(w, 0, q->text, &query);
-}
-
-static int send_frame(struct stn_conn *conn, struct stn_query_call *q, const struct stn_prepared *p,
-                      uint64_t now_ns) {
-    uint8_t small[512], *frame = small;
-    struct stn_writer w = {.to = small, .cap = sizeof small};
-    put_frame(&w, q, p);
-    size_t bytes = w.used;
-    if (bytes > sizeof small) {
-        frame = malloc(bytes);
-        if (!frame) return STERNA_ENOMEM;
-        w = (struct stn_writer){.to = frame, .cap = bytes};
-        put_frame(&w, q, p);
-    }
-    int rc = stn_conn_send(conn, &q->call, frame, bytes, now_ns);
-    if (frame != small) free(frame);
-    return rc;
-}
 
 /* The call is in no list. It is sent, parked, finished, or waits again: 1 unless the last. */
 static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {
@@ -378,32 +363,12 @@ static int send_to(struct stn_node *node, struct stn_query_call *q, uint64_t now
     enum stn_readiness ready =
         q->statement ? stn_statement_ready(node, q, now_ns) : STATEMENT_READY;
     if (ready != STATEMENT_READY) return ready == STATEMENT_TAKEN;
-    struct stn_conn *control = q->statement ? NULL : stn_control_conn_of(node);
-    struct stn_link *link =
-        control ? NULL
-                : stn_lane_link(node, q->lane, stn_route_shard(node, q, now_ns), q->weight_bytes);
-    struct stn_conn *conn = link ? link->conn : control;
-    const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
-    q->call = (struct stn_call){.ops = q->ops->row ? &row_ops : &gathered_ops,
-                                .shape = q->shape,
-                                .answer_bytes = q->weight_bytes};
-    int rc = conn ? send_frame(conn, q, p, now_ns) : STERNA_AGAIN;
+    int rc = stn_try_send(q, node, now_ns);
     if (rc == STERNA_AGAIN) return stn_query_wait(s, q), 0;
     if (rc < 0) return fail(q, rc, "out of memory for a request", NULL), 1;
-    q->in_window = link != NULL;
-    if (link) {
-        link->dirty = 1;
-        stn_lane_sent(node, q, now_ns);
-    } else {
-        stn_conn_flush(conn, now_ns);
-    }
     q->state = QUERY_SENT;
     q->node = node;
     q->n_tries++;
-    stn_calls_append(&s->sent, q);
-    atomic_fetch_add(&s->tries, 1);
-    atomic_fetch_add(&s->in_flight, 1);
-    atomic_fetch_add(&s->in_flight_bytes, q->weight_bytes);
     return 1;
 }
 
@@ -469,8 +434,7 @@ void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q) {
         stn_calls_remove(&stn_prepared_at(q->node, q->statement)->parked, q);
         break;
     case QUERY_SENT:
-        leave_node(q);
-        stn_conn_give_up(q->call.conn, &q->call);
+        for (struct stn_try *t; (t = out_of(q));) stn_try_give_up(t);
         break;
     case QUERY_LATER:
         stn_calls_remove(&s->later, q);
@@ -481,25 +445,28 @@ void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q) {
     q->state = QUERY_IDLE;
 }
 
-/* A connection that brings bytes is behind with its answers, which a retry would not bring sooner.
- */
-static int is_coming(const struct stn_query_call *q, uint64_t now_ns) {
+/* A connection that brings bytes is behind with its answers, which a retry would not bring sooner. */
+static int is_coming(const struct stn_try *t, uint64_t now_ns) {
     struct stn_conn_stats conn;
-    stn_conn_stats(q->call.conn, &conn);
+    stn_conn_stats(t->call.conn, &conn);
     return now_ns - conn.last_byte_ns < COMING_NS &&
-           now_ns - q->call.sent_ns < PATIENCE * q->session->request_timeout_ns;
+           now_ns - t->call.sent_ns < PATIENCE * t->query->session->request_timeout_ns;
 }
 
-static void give_up_waiting(struct stn_query_call *q, uint64_t now_ns) {
+static void give_up_waiting(struct stn_try *t, uint64_t now_ns) {
+    struct stn_query_call *q = t->query;
     struct stn_session *s = q->session;
+    struct stn_node *node = t->node;
     char words[160];
-    snprintf(words, sizeof words, "%s: no answer for %.1f s", q->node->text,
-             (double)(now_ns - q->call.sent_ns) / 1e9);
+    snprintf(words, sizeof words, "%s: no answer for %.1f s", node->text,
+             (double)(now_ns - t->call.sent_ns) / 1e9);
     stn_session_remember(s, words);
-    stn_lane_overloaded(q->node, q->lane, now_ns);
-    mark_tried(q, q->node);
-    stn_query_withdraw(s, q);
+    stn_lane_overloaded(node, q->lane, now_ns);
+    stn_node_waited(node, t, now_ns);
+    mark_tried(q, node);
+    stn_try_give_up(t);
     q->last_code = STERNA_ETIMEOUT;
+    if (has_another(q)) return;
     if (now_ns - q->begun_ns > s->outage_ns)
         fail(q, STERNA_ETIMEOUT, words, NULL);
     else
@@ -509,15 +476,15 @@ static void give_up_waiting(struct stn_query_call *q, uint64_t now_ns) {
 /* Requests without an answer for too long: their nodes are passed over, their streams stay taken.
  */
 static uint64_t expire(struct stn_session *s, uint64_t now_ns) {
-    for (struct stn_query_call *q = s->sent.first, *next; q; q = next) {
-        next = q->next;
-        uint64_t due_ns = q->call.sent_ns + s->request_timeout_ns;
+    for (struct stn_try *t = s->oldest, *next; t; t = next) {
+        next = t->newer;
+        uint64_t due_ns = t->call.sent_ns + s->request_timeout_ns;
         if (now_ns < due_ns) return due_ns;
-        if (is_coming(q, now_ns)) continue;
-        give_up_waiting(q, now_ns);
-        next = s->sent.first; /* done() may have taken others away */
+        if (is_coming(t, now_ns)) continue;
+        give_up_waiting(t, now_ns);
+        next = s->oldest; /* done() may have taken others away */
     }
-    return s->sent.first ? now_ns + COMING_NS : UINT64_MAX;
+    return s->oldest ? now_ns + COMING_NS : UINT64_MAX;
 }
 
 static uint64_t wake_later(struct stn_session *s, uint64_t now_ns) {

@@ -98,10 +98,12 @@ static int was_tried(const struct stn_query_call *q, const struct stn_node *node
     return node->index < 32 ? (int)(q->tried >> node->index & 1) : q->node == node;
 }
 
-/* Of `all` those that are connected and have room. *connected: how many are at all, *untried: of
- * these, how many have not failed this call yet. */
+/* Of `all` those that are connected and have room; silent ones only if all are. *connected: how
+ * many are at all, *untried: of these, how many have not failed this call yet. */
 static void narrow(const struct stn_query_call *q, const struct choice *all, struct choice *out,
                    size_t *connected, size_t *untried) {
+    struct choice silent = {.n = 0};
+    size_t speaking = 0;
     *connected = *untried = out->n = 0;
     for (size_t i = 0; i < all->n; i++) {
         struct stn_node *node = all->nodes[i];
@@ -109,8 +111,11 @@ static void narrow(const struct stn_query_call *q, const struct choice *all, str
         ++*connected;
         if (was_tried(q, node)) continue;
         ++*untried;
-        if (stn_lane_has_room(node, q->lane, q->weight_bytes)) add(out, node);
+        speaking += !node->suspect_ns;
+        if (stn_lane_has_room(node, q->lane, q->weight_bytes))
+            add(node->suspect_ns ? &silent : out, node);
     }
+    if (speaking == 0) *out = silent;
 }
 
 /* Any connected local node, beginning at a random one. */
@@ -123,8 +128,8 @@ static struct stn_node *any_node(struct stn_session *s, const struct stn_query_c
         if (!node->local || !stn_node_is_ready(node)) continue;
         *hopeless = 0;
         if (!stn_lane_has_room(node, q->lane, q->weight_bytes)) continue;
-        if (!was_tried(q, node)) return node;
-        again = node;
+        if (!was_tried(q, node) && !node->suspect_ns) return node;
+        if (!again || again->suspect_ns) again = node;
     }
     return again; /* all have failed it once: the way is clear for a second round */
 }
@@ -168,4 +173,15 @@ struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint
     struct stn_node *found = connected > 0 ? less_loaded(s, &fit, q->lane) : any_node(s, q, &none);
     if (hopeless) *hopeless = none;
     return found;
+}
+
+struct stn_node *stn_route_second(struct stn_session *s, const struct stn_query_call *q,
+                                  uint64_t now_ns) {
+    struct choice all = {.n = 0}, fit = {.n = 0};
+    if (!q->has_token) return NULL;
+    find_replicas(s, q, now_ns, &all);
+    for (size_t i = 0; i < all.n; i++)
+        if (!was_tried(q, all.nodes[i]) && stn_hedge_may_go_to(q, all.nodes[i], now_ns))
+            add(&fit, all.nodes[i]);
+    return less_loaded(s, &fit, q->lane);
 }

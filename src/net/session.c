@@ -95,6 +95,7 @@ static void turn(struct stn_session *s) {
     uint64_t now_ns = stn_session_now(s);
     if (now_ns >= s->tick_ns) tick(s, now_ns);
     stn_primes_send(s, now_ns);
+    stn_hedges_send(s, now_ns);
     uint64_t lanes_ns = stn_queries_send(s, now_ns);
     /* A call that came back to the later list, or was sent, may be due before the last tick knew.
      */
@@ -104,7 +105,8 @@ static void turn(struct stn_session *s) {
         until_ns = STN_MIN(until_ns, now_ns + 100 * STN_NS_PER_MS);
     if (until_ns < s->tick_ns) s->tick_ns = until_ns;
     stn_path_publish(s, now_ns);
-    stn_poll_wait(s->poll, STN_MIN(until_ns, s->hooks_ns));
+    uint64_t second_ns = stn_hedges_due_ns(s, now_ns);
+    stn_poll_wait(s->poll, STN_MIN(until_ns, STN_MIN(second_ns, s->hooks_ns)));
     run_hooks(s);
 }
 
@@ -128,9 +130,10 @@ void stn_session_submit(struct stn_session *s, struct stn_query_call *const *cal
     for (size_t i = 0; i < n; i++) {
         struct stn_query_call *q = calls[i];
         q->session = s;
-        q->node = NULL;
+        q->node = q->tries[0].node = q->tries[1].node = NULL;
         q->state = QUERY_IDLE;
         q->n_tries = 0;
+        q->was_hedged = 0;
         q->n_replicas = 0;
         q->consistency_now = q->consistency;
         q->tried = q->avoid;
@@ -413,6 +416,9 @@ void stn_session_stats(struct stn_session *s, struct stn_session_stats *out) {
                                       .unprepared = atomic_load(&s->unprepared),
                                       .prepares = atomic_load(&s->prepares),
                                       .strays = atomic_load(&s->strays),
+                                      .hedges = atomic_load(&s->hedges),
+                                      .hedged_bytes = atomic_load(&s->hedged_bytes),
+                                      .suspects = atomic_load(&s->suspects),
                                       .lost_connections = atomic_load(&s->lost),
                                       .received_bytes = c.received_bytes,
                                       .copied_bytes = c.copied_bytes,
@@ -520,6 +526,7 @@ int stn_session_start(struct stn_session **out, const struct stn_session_options
     pthread_mutex_init(&s->lock, NULL);
     s->commands_end = &s->commands;
     s->hooks_ns = UINT64_MAX;
+    stn_hedge_budget_init(&s->hedge_budget);
     s->pid = getpid();
     s->random = (uint32_t)stn_now(stn_clock_monotonic()) * 2654435761U | 1;
     int rc = take_options(s, options, err);

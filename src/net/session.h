@@ -7,8 +7,9 @@
  * While no node can be reached calls wait, up to outage_timeout_ms, with a log line now and then.
  *
  *   session.c    the loop, queues, and this interface      node.c     connections of one node,
- * window route.c      which node for a token                     control.c  the control connection
- *   statement.c  texts, prepared on each node when needed */
+ * window query.c      the life of a call, and what errors mean  try.c      one request of a call
+ *   hedge.c      second requests for stragglers            route.c    which node for a token
+ *   statement.c  texts, prepared on each node when needed  control.c  the control connection */
 #ifndef STN_SESSION_H
 #define STN_SESSION_H
 
@@ -101,8 +102,9 @@ struct stn_query_answer {                   /* valid during done() */
 
 struct stn_query_call;
 struct stn_query_call_ops {
-    /* As in struct stn_receiver_ops: a row with blobs. NULL: the answer is gathered. After a lost
-     * connection they are called again from row() on, for another node's answer. */
+    /* As in struct stn_receiver_ops: a row with blobs. NULL: the answer is gathered. They are
+     * called again from row() on, for another node's answer, after a lost connection and when a
+     * second request overtakes the first: whose bytes then land nowhere any more. */
     int (*row)(struct stn_query_call *q, const struct stn_cql_value *small);
     int (*blob)(struct stn_query_call *q, uint32_t i, uint32_t bytes, uint8_t **to);
     /* OK; ENOTFOUND: no row for ops->row; EINVAL, EREFUSED (unauthorized): final at the server;
@@ -111,6 +113,20 @@ struct stn_query_call_ops {
      * blob() said (EPROTO after tries on other nodes). */
     void (*done)(struct stn_query_call *q, int code, const struct stn_query_answer *answer);
 };
+
+struct stn_try { /* the session's: one request of a call, at one node */
+    struct stn_call call;
+    struct stn_query_call *query;
+    struct stn_node *node;         /* NULL: it is not out */
+    struct stn_try *older, *newer; /* of all that are out, in the order of sending */
+    int in_window;                 /* of its node and lane */
+    int measures;  /* it found little in its way: its time to the first byte tells of the path */
+    int is_second; /* sent while the other was out */
+    int is_begun;  /* its answer has begun; with ops->row: its bytes land */
+    int is_late;   /* it had not begun when the quantile said that it should have */
+    int was_moved; /* its node had fallen silent: asked elsewhere, once */
+};
+enum { STN_TRIES = 2 }; /* of one call at a time, at different nodes */
 
 struct stn_query_call { /* embedded in its maker's record, kept until done() or abandon() */
     const struct stn_query_call_ops *ops;
@@ -134,19 +150,18 @@ struct stn_query_call { /* embedded in its maker's record, kept until done() or 
     const void *group;     /* for abandon() */
 
     /* the session's */
-    struct stn_call call;
+    struct stn_try tries[STN_TRIES];
     struct stn_session *session;
-    struct stn_node *node;
+    struct stn_node *node; /* that it went to last */
     struct stn_query_call *next, *prev;
     int state;
     int64_t token;
     int has_token;
-    unsigned n_tries, n_replicas;
+    unsigned n_tries, n_replicas; /* tries: one after the other, without those that were second */
+    int was_hedged;
     uint16_t consistency_now; /* LOCAL_QUORUM once, when each replica alone has failed */
     uint32_t tried;           /* bits of replicas, in the order of the ring */
     uint64_t begun_ns, due_ns;
-    int in_window;
-    int measures; /* it found little in its way: its time to the first byte tells of the path */
     int last_code;
 };
 
@@ -216,6 +231,7 @@ void stn_session_pieces(struct stn_session *session, size_t pieces,
 struct stn_session_stats { /* counts since open */
     uint64_t calls, tries, retries, overloaded, unprepared, prepares, strays, lost_connections,
         received_bytes, copied_bytes, in_flight, in_flight_bytes, connections;
+    uint64_t hedges, hedged_bytes, suspects; /* as in struct sterna_path */
 };
 void stn_session_stats(struct stn_session *session, struct stn_session_stats *out);
 /* Bytes that it can use in flight, and landed ahead of one that is late; as of a moment ago. Any

@@ -204,29 +204,29 @@ enum stn_readiness stn_statement_ready(struct stn_node *node, struct stn_query_c
     return STATEMENT_TAKEN;
 }
 
-void stn_statement_forgotten(struct stn_node *node, struct stn_query_call *q, uint64_t now_ns) {
-    struct stn_prepared *p = stn_prepared_at(node, q->statement);
-    char words[400];
+int stn_statement_is_ready(struct stn_node *node, struct stn_statement *t, enum stn_lane lane,
+                           uint64_t now_ns) {
+    struct stn_prepared *p = stn_prepared_at(node, t);
+    if (p && p->state == PREPARED_NOT) (void)ask(node, t, p, lane, now_ns); /* or another time */
+    return p && p->state == PREPARED_READY;
+}
+
+int stn_statement_forgotten(struct stn_node *node, const struct stn_try *t, uint64_t now_ns) {
+    struct stn_prepared *p = stn_prepared_at(node, t->query->statement);
     atomic_fetch_add(&node->session->unprepared, 1);
     /* The first of many calls to say so; those that were sent before it was prepared anew are late.
      */
-    if (p && p->state == PREPARED_READY && q->call.sent_ns >= p->ready_ns) {
+    if (p && p->state == PREPARED_READY && t->call.sent_ns >= p->ready_ns) {
         if (now_ns - p->rounds_ns > ROUNDS_NS) p->rounds = 0;
         if (p->rounds++ == 0) p->rounds_ns = now_ns;
         p->state = PREPARED_NOT;
     }
-    if (p && p->rounds <= ROUNDS_MAX) {
-        give_back(node, q); /* it is asked anew as soon as a call needs it there */
-        return;
-    }
-    snprintf(words, sizeof words, "%s: the server forgets this statement again and again: %.200s",
-             node->text, q->statement->text);
-    stn_query_finish(q, STERNA_EIO, &(struct stn_query_answer){.why = words});
+    return p && p->rounds <= ROUNDS_MAX;
 }
 
-void stn_statement_known(struct stn_node *node, const struct stn_query_call *q) {
-    struct stn_prepared *p = &node->prepared[q->statement->number];
-    if (q->call.sent_ns >= p->ready_ns) p->rounds = 0;
+void stn_statement_known(struct stn_node *node, const struct stn_try *t) {
+    struct stn_prepared *p = &node->prepared[t->query->statement->number];
+    if (t->call.sent_ns >= p->ready_ns) p->rounds = 0;
 }
 
 void stn_statements_unpark(struct stn_node *node) {

@@ -167,8 +167,12 @@ static void test_reads_spread_over_replicas(void **state) {
     while (!c.asked[0] || !c.asked[1] || !c.asked[2])
         servers_read(&c, 50, STERNA_OK); /* connects */
     unsigned before[3] = {c.asked[0], c.asked[1], c.asked[2]}, n_executes = c.n_executes;
+    struct stn_session_stats stats;
+    stn_session_stats(c.session, &stats);
+    uint64_t hedges = stats.hedges;
     servers_read(&c, 600, STERNA_OK);
-    assert_int_equal(c.n_executes, n_executes + 600);
+    stn_session_stats(c.session, &stats); /* on a busy machine some are asked for twice */
+    assert_int_equal(c.n_executes, n_executes + 600 + stats.hedges - hedges);
     for (size_t i = 0; i < 3; i++) {
         assert_in_range(c.asked[i] - before[i], 60, 400);
         assert_int_equal(c.n_prepares[i], 1); /* single flight, whatever waits for it */
