@@ -283,12 +283,9 @@ void stn_conn_beat(struct stn_conn *conn, uint64_t now_ns) {
 
 static uint64_t later(uint64_t a, uint64_t b) { return STN_MAX(a, b); }
 
-/* When the connection is dead if nothing moves until then; UINT64_MAX: nothing is waited for. The
- * answers to calls that were given up are. */
+/* When the connection is dead if nothing moves until then; UINT64_MAX: nothing is waited for. */
 static uint64_t dead_at(const struct stn_conn *conn, uint64_t limit_ns) {
-    uint64_t asked = conn->streams.oldest    ? conn->streams.oldest->sent_ns
-                     : conn->streams.orphans ? conn->sent_ns
-                                             : conn->heartbeat_ns;
+    uint64_t asked = conn->streams.oldest ? conn->streams.oldest->sent_ns : conn->heartbeat_ns;
     if (!asked) return UINT64_MAX;
     return later(later(conn->last_byte_ns, conn->moved_ns), asked) + limit_ns;
 }
@@ -306,7 +303,7 @@ static uint64_t tick_handshake(struct stn_conn *conn) {
  * connection counts as dead. */
 static uint64_t tick_heartbeat(struct stn_conn *conn, uint64_t limit_ns) {
     uint64_t silence = conn->config->idle_ns;
-    if (conn->streams.calls + conn->streams.orphans) silence = STN_MIN(silence, limit_ns / 2);
+    if (conn->streams.oldest) silence = STN_MIN(silence, limit_ns / 2);
     if (conn->heartbeat_ns) return UINT64_MAX; /* one is enough */
     uint64_t due = later(conn->last_byte_ns, conn->sent_ns) + silence;
     if (conn->now_ns < due) return due;

@@ -111,9 +111,11 @@ static struct stn_try *out_of(struct stn_query_call *q) {
     return q->tries[0].node ? &q->tries[0] : q->tries[1].node ? &q->tries[1] : NULL;
 }
 
-/* One of two has failed: the other is what is left of the call, as if it had been sent now. */
-static int has_another(struct stn_query_call *q) {
+/* One of two has failed: the other is what is left of the call; as its second try, if it was the
+ * first that failed. */
+static int has_another(struct stn_query_call *q, const struct stn_try *failed) {
     if (!stn_query_is_out(q)) return 0;
+    if (failed->is_second) return 1;
     q->n_tries++;
     atomic_fetch_add(&q->session->retries, 1);
     return 1;
@@ -272,7 +274,7 @@ static void react(struct stn_query_call *q, const struct stn_try *t, struct stn_
         forgotten(q, t, node, now_ns);
         return;
     }
-    if (has_another(q)) return;
+    if (has_another(q, t)) return;
     if (!retry(q, what, failure->code, now_ns)) fail(q, q->last_code, words, failure);
 }
 
@@ -317,14 +319,14 @@ static void succeed(struct stn_query_call *q, struct stn_try *t, struct stn_node
 }
 
 /* Lost, confused, or what the maker said of it. */
-static void end_otherwise(struct stn_query_call *q, const struct stn_node *node, int code,
-                          const char *why, uint64_t now_ns) {
+static void end_otherwise(struct stn_query_call *q, const struct stn_try *t,
+                          const struct stn_node *node, int code, const char *why, uint64_t now_ns) {
     struct stn_session *s = q->session;
     int lost = code == STERNA_EUNREACHABLE, confused = code == STERNA_EPROTO;
     struct stn_try *other = out_of(q);
     q->last_code = code;
     if (confused && (other || q->n_tries < ELSEWHERE_TRIES)) tell_confusion(s, why, now_ns);
-    if ((lost || confused) && has_another(q)) return;
+    if ((lost || confused) && has_another(q, t)) return;
     if ((confused && q->n_tries < ELSEWHERE_TRIES) ||
         (lost && now_ns - q->begun_ns <= s->outage_ns)) {
         try_again(q, now_ns, q->n_tries < 3 ? 0 : back_off_ns(s, q));
@@ -352,7 +354,7 @@ void stn_query_answered(struct stn_query_call *q, struct stn_try *t, struct stn_
     if (failure)
         react(q, t, node, failure, now_ns);
     else
-        end_otherwise(q, node, code, why, now_ns);
+        end_otherwise(q, t, node, code, why, now_ns);
 }
 
 /* ---- sending ---- */
@@ -466,7 +468,7 @@ static void give_up_waiting(struct stn_try *t, uint64_t now_ns) {
     mark_tried(q, node);
     stn_try_give_up(t);
     q->last_code = STERNA_ETIMEOUT;
-    if (has_another(q)) return;
+    if (has_another(q, t)) return;
     if (now_ns - q->begun_ns > s->outage_ns)
         fail(q, STERNA_ETIMEOUT, words, NULL);
     else
