@@ -252,15 +252,16 @@ void stn_conn_flush(struct stn_conn *conn, uint64_t now_ns) {
     watch(conn);
 }
 
-void stn_conn_give_up(struct stn_conn *conn, struct stn_call *call) {
+int stn_conn_give_up(struct stn_conn *conn, struct stn_call *call) {
     if (conn->taking != call) {
         stn_streams_orphan(&conn->streams, call, conn->now_ns);
-        return;
+        return 1;
     }
     conn->taking = NULL; /* its answer has begun: the number is free again */
     stn_streams_release(&conn->streams, call->stream);
     if (!conn->in_row)
         stn_receiver_forget(&conn->receiver); /* else its callback's result does it */
+    return 0;
 }
 
 /* ---- what is due ---- */

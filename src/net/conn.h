@@ -79,6 +79,8 @@ struct stn_conn_ops { /* what the owner is told, on the loop thread */
     void (*closed)(void *ctx, struct stn_conn *conn, const struct sterna_error *err);
     void (*event)(void *ctx, const struct stn_cql_event *event);
     void (*tablets)(void *ctx, struct stn_call *call, struct stn_cql_value payload);
+    /* The answer to a call that was given up has come, or begins; so many bytes were expected. */
+    void (*late)(void *ctx, struct stn_conn *conn, uint64_t sent_ns, uint64_t answer_bytes);
     /* An answer that no call waits for: the server may be overloaded (stream 0), or confused. */
     void (*stray)(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t opcode);
     /* TCP has a connection; TLS and the handshake follow. May be NULL. */
@@ -107,8 +109,8 @@ int stn_conn_send(struct stn_conn *conn, struct stn_call *call, const uint8_t *f
 /* One system call for all that was sent since; what the socket does not take goes when it can. */
 void stn_conn_flush(struct stn_conn *conn, uint64_t now_ns);
 /* The answer is no longer wanted: dropped when it comes; done() is not called, the call is its
- * maker's again at once. Its stream stays taken until then. */
-void stn_conn_give_up(struct stn_conn *conn, struct stn_call *call);
+ * maker's again at once. Its stream stays taken until then: 1, unless the answer has begun. */
+int stn_conn_give_up(struct stn_conn *conn, struct stn_call *call);
 
 /* Deadlines: connect timeout, progress rule, heartbeat, orphans. Returns when it is due again. With
  * calls out a heartbeat is sent in half the time of the progress rule: a server that is only slow

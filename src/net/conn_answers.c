@@ -81,6 +81,12 @@ static int begin_call(struct stn_conn *conn, const struct stn_cql_header *h,
     return STN_TAKE_ROW;
 }
 
+static void release_orphan(struct stn_conn *conn, int16_t stream) {
+    const struct stn_stream orphan = conn->streams.all[stream];
+    stn_streams_release(&conn->streams, stream);
+    if (conn->ops->late) conn->ops->late(conn->ctx, conn, orphan.sent_ns, orphan.answer_bytes);
+}
+
 static int begin(void *ctx, const struct stn_cql_header *h, struct stn_row_shape *shape) {
     struct stn_conn *conn = ctx;
     if (conn->state == STN_CONN_OVER) return STERNA_ECANCELED;
@@ -91,7 +97,7 @@ static int begin(void *ctx, const struct stn_cql_header *h, struct stn_row_shape
     case STN_STREAM_CALL:
         return begin_call(conn, h, shape);
     case STN_STREAM_ORPHAN:
-        stn_streams_release(&conn->streams, h->stream);
+        release_orphan(conn, h->stream);
         return STN_TAKE_NOTHING;
     default:
         if (h->opcode == STN_CQL_ERROR) return STN_TAKE_MESSAGE; /* its text is of interest */
@@ -154,7 +160,7 @@ static int message(void *ctx, const struct stn_cql_header *h, const struct stn_c
     case STN_STREAM_CALL:
         return answer(conn, stn_streams_call(&conn->streams, h->stream), h, prelude, body);
     case STN_STREAM_ORPHAN: /* given up while it was gathered */
-        stn_streams_release(&conn->streams, h->stream);
+        release_orphan(conn, h->stream);
         return STERNA_OK;
     default:
         return stray_error(conn, h, body);

@@ -192,17 +192,23 @@ static struct stn_try *oldest_at(struct stn_session *s, const struct stn_node *n
     return t;
 }
 
-/* It owes answers, and the oldest of them should have begun at least. */
+/* Whether the oldest answer that it owes should have begun. Those that were given up count, too:
+ * a node may owe nothing else any more. *since_ns: when it was asked for. */
+static int is_overdue(struct stn_session *s, const struct stn_node *node, uint64_t *since_ns) {
+    const struct stn_try *t = node->n_out ? oldest_at(s, node) : NULL;
+    *since_ns = t ? t->call.sent_ns : node->owed_ns;
+    if (!t) return node->owed_bytes > 0;
+    int may_be_late = may_be_second(t->query) && !t->is_second;
+    return t->is_begun || t->is_late || !may_be_late || stn_hedge_late_ns(wait_of(t)) == UINT64_MAX;
+}
+
 static void judge(struct stn_session *s, struct stn_node *node, uint64_t now_ns) {
     struct standing is = look_at(node);
+    uint64_t since_ns;
     if (node->suspect_ns && (is.last_byte_ns == 0 || is.last_byte_ns > node->suspect_ns))
         node->suspect_ns = 0;
-    if (node->suspect_ns || node->n_out == 0 || is.last_byte_ns == 0) return;
-    struct stn_try *t = oldest_at(s, node);
-    if (!t->is_begun && !t->is_late && stn_hedge_late_ns(wait_of(t)) != UINT64_MAX &&
-        may_be_second(t->query) && !t->is_second)
-        return;
-    uint64_t since_ns = STN_MAX(STN_MAX(is.last_byte_ns, t->call.sent_ns), s->awake_ns);
+    if (node->suspect_ns || is.last_byte_ns == 0 || !is_overdue(s, node, &since_ns)) return;
+    since_ns = STN_MAX(STN_MAX(is.last_byte_ns, since_ns), s->awake_ns);
     uint64_t limit_ns = stn_hedge_silence_ns(is.rtt_ns);
     if (now_ns < since_ns + limit_ns || !others_progress(s, node, since_ns, limit_ns)) return;
     suspect(s, node, now_ns - since_ns, now_ns);

@@ -195,8 +195,9 @@ void stn_lane_answered(struct stn_node *node, const struct stn_try *t, uint64_t 
         stn_window_first_byte(w, t->call.first_byte_ns - t->call.sent_ns, now_ns);
 }
 
-void stn_node_waited(struct stn_node *node, const struct stn_try *t, uint64_t now_ns) {
-    double delay_ns = (double)(now_ns - t->call.sent_ns);
+/* It must not look faster for not being waited for. */
+void stn_node_waited(struct stn_node *node, uint64_t sent_ns, uint64_t now_ns) {
+    double delay_ns = (double)(now_ns - sent_ns);
     if (delay_ns > node->delay_ns) node->delay_ns += (delay_ns - node->delay_ns) / 8;
 }
 

@@ -196,6 +196,7 @@ static void on_closed(void *ctx, struct stn_conn *conn, const struct sterna_erro
     stn_conn_stats(conn, &last);
     s->copied_bytes += last.copied_bytes;
     s->received_bytes += last.received_bytes;
+    node->owed_bytes -= last.outstanding_bytes; /* all its calls are done */
     stn_conn_close(&link->conn);
     stn_session_remember(s, err->message);
     if (was_ready) {
@@ -238,9 +239,17 @@ static void on_stray(void *ctx, struct stn_conn *conn, int16_t stream, uint8_t o
     (void)stream;
 }
 
+static void on_late(void *ctx, struct stn_conn *conn, uint64_t sent_ns, uint64_t answer_bytes) {
+    struct stn_node *node = ((struct stn_link *)ctx)->node;
+    (void)conn;
+    node->owed_bytes -= answer_bytes;
+    stn_node_waited(node, sent_ns, stn_session_now(node->session));
+}
+
 static const struct stn_conn_ops link_ops = {.ready = on_ready,
                                              .closed = on_closed,
                                              .tablets = on_tablets,
+                                             .late = on_late,
                                              .stray = on_stray,
                                              .may_log_in = may_log_in};
 
@@ -344,6 +353,7 @@ void stn_node_close(struct stn_node *node) {
             login_ended(link);
             stn_conn_close(&link->conn);
         }
+    node->owed_bytes = 0;
     stn_statements_unpark(node);
 }
 

@@ -106,6 +106,8 @@ struct stn_node {
     double delay_ns;    /* smoothed, from sending to the answer's end */
     /* stragglers (hedge.c): of the read lane */
     unsigned n_out, n_late; /* requests; those that wait for their first byte too long */
+    uint64_t owed_bytes;    /* of answers to calls that were given up: it works for them yet */
+    uint64_t owed_ns;       /* since when there are any */
     uint64_t overloaded_ns; /* when it said so last, or did not answer in time */
     uint64_t suspect_ns;    /* silent while others answer, since; 0: it is not */
     unsigned n_server_errors;
@@ -115,8 +117,8 @@ struct stn_node {
 };
 
 int stn_node_is_ready(const struct stn_node *node);
-/* One that was given up without an answer would have taken at least so long. */
-void stn_node_waited(struct stn_node *node, const struct stn_try *t, uint64_t now_ns);
+/* One that was given up has taken at least so long. */
+void stn_node_waited(struct stn_node *node, uint64_t sent_ns, uint64_t now_ns);
 /* It failed inside; its connections are renewed when that happens too often. */
 void stn_node_server_error(struct stn_node *node, uint64_t now_ns);
 void stn_node_come_up(struct stn_node *node, uint64_t now_ns); /* connect now */

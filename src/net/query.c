@@ -464,7 +464,7 @@ static void give_up_waiting(struct stn_try *t, uint64_t now_ns) {
              (double)(now_ns - t->call.sent_ns) / 1e9);
     stn_session_remember(s, words);
     stn_lane_overloaded(node, q->lane, now_ns);
-    stn_node_waited(node, t, now_ns);
+    stn_node_waited(node, t->call.sent_ns, now_ns);
     mark_tried(q, node);
     stn_try_give_up(t);
     q->last_code = STERNA_ETIMEOUT;

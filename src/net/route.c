@@ -70,7 +70,8 @@ static void find_replicas(struct stn_session *s, const struct stn_query_call *q,
 }
 
 static double load(const struct stn_node *node, enum stn_lane lane) {
-    return (double)(node->control[lane].window.outstanding_bytes + 1) * (node->delay_ns + 1e5);
+    uint64_t bytes = node->control[lane].window.outstanding_bytes + node->owed_bytes + 1;
+    return (double)bytes * (node->delay_ns + 1e5);
 }
 
 uint32_t stn_route_shard(const struct stn_node *node, const struct stn_query_call *q,

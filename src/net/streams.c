@@ -83,6 +83,7 @@ void stn_streams_orphan(struct stn_streams *s, struct stn_call *call, uint64_t n
     unlink_call(s, call);
     at->state = STN_STREAM_ORPHAN;
     at->call = NULL;
+    at->sent_ns = call->sent_ns;
     at->orphan_ns = now_ns;
     s->orphans++;
 }

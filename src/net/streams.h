@@ -14,8 +14,8 @@ struct stn_stream {
     enum { STN_STREAM_FREE, STN_STREAM_CALL, STN_STREAM_ORPHAN } state;
     int32_t next_free;
     struct stn_call *call;
-    uint64_t answer_bytes; /* expected; an orphan's answer is on its way all the same */
-    uint64_t orphan_ns;    /* when it became one */
+    uint64_t answer_bytes;       /* expected; an orphan's answer is on its way all the same */
+    uint64_t sent_ns, orphan_ns; /* of an orphan: when it was sent, and became one */
 };
 
 struct stn_streams {

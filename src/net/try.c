@@ -50,12 +50,15 @@ static void leave(struct stn_try *t) {
 
 void stn_try_give_up(struct stn_try *t) {
     struct stn_conn *conn = t->call.conn;
+    struct stn_node *node = t->node;
     leave(t);
-    stn_conn_give_up(conn, &t->call);
+    if (!stn_conn_give_up(conn, &t->call) || !t->in_window) return;
+    if (node->owed_bytes == 0) node->owed_ns = stn_session_now(node->session);
+    node->owed_bytes += t->call.answer_bytes;
 }
 
 void stn_try_lose(struct stn_try *t, uint64_t now_ns) {
-    stn_node_waited(t->node, t, now_ns);
+    stn_node_waited(t->node, t->call.sent_ns, now_ns);
     atomic_fetch_add(&t->query->session->hedged_bytes, t->query->weight_bytes);
     stn_try_give_up(t);
 }
