@@ -335,6 +335,57 @@ static void test_a_write_that_is_sent_again_keeps_its_time(void **state) {
     servers_close(&c);
 }
 
+/* A server under back-pressure: it reads no more of a connection that brings it writes. */
+static int deaf_to_writes(struct servers *c, struct peer_conn *conn, const struct peer_frame *f,
+                          unsigned k, size_t node) {
+    struct held *h = c->own;
+    (void)node;
+    if (!c->extra || f->id.data[0] != 'I') return 0;
+    assert_true(h->n < HELD_MAX);
+    h->all[h->n].conn = peer_number(conn);
+    h->all[h->n].k = k;
+    h->all[h->n++].f = (struct peer_frame){.stream = f->stream};
+    peer_stop_reading(conn, 1); /* what this read has brought is served yet */
+    return 1;
+}
+
+static void hear_again(void *arg) {
+    struct servers *c = arg;
+    struct held *h = c->own;
+    for (unsigned i = 0; i < h->n; i++) {
+        struct peer_conn *conn = peer_find(c->peer, h->all[i].conn);
+        assert_non_null(conn);
+        peer_stop_reading(conn, 0);
+        peer_send_void(conn, h->all[i].f.stream);
+    }
+    h->n = 0;
+}
+
+static void test_reads_go_on_while_writes_are_not_read(void **state) {
+    struct held held = {0};
+    struct servers c = {.script = deaf_to_writes, .own = &held};
+    (void)state;
+    open_frozen(&c, 2, 60000);
+    servers_read(&c, 200, STERNA_OK);
+    struct batch *first = batch_submit(&c, 200, 1); /* their connections are open */
+    batch_check(first, STERNA_OK);
+    batch_free(first);
+    c.extra = 1;
+    struct batch *b = batch_submit(&c, 80, 1);
+    while (done_of(b) + c.number == 0) peer_run(c.peer, count_held, &c);
+    for (unsigned i = 0; i < 20; i++) {
+        servers_later(&c, STN_NS_PER_S / 20);
+        servers_read(&c, 100, STERNA_OK);
+    }
+    assert_true(done_of(b) < 80);
+    c.extra = 0;
+    peer_run(c.peer, hear_again, &c);
+    batch_check(b, STERNA_OK);
+    batch_free(b);
+    assert_int_equal(stats_of(&c).lost_connections, 0);
+    servers_close(&c);
+}
+
 /* ---- credentials ---- */
 
 static int password(void *ctx, char *buf, size_t cap, struct sterna_error *err) {
@@ -404,6 +455,7 @@ int main(int argc, char **argv) {
         TEST(test_a_slow_node_gets_less_to_do),
         TEST(test_only_rows_without_a_replica_fail),
         TEST(test_a_write_that_is_sent_again_keeps_its_time),
+        TEST(test_reads_go_on_while_writes_are_not_read),
         TEST(test_a_password_that_is_wrong_later_makes_no_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
