@@ -89,14 +89,14 @@ static int try_once_more(struct stn_cql_read *read) {
     return 1;
 }
 
-/* 1: it may ask for more now. */
+/* 1: it may ask for markedly more now, and has asked before. */
 static int follow_windows(struct stn_cql_source *s) {
     uint64_t ahead_bytes, slack_bytes;
     stn_session_ahead(s->session, &ahead_bytes, &slack_bytes);
-    int grown = ahead_bytes > s->base.ahead_bytes;
+    int grown = ahead_bytes > s->base.ahead_bytes + s->base.ahead_bytes / 16;
     atomic_store_explicit(&s->base.ahead_bytes, ahead_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->base.slack_bytes, slack_bytes, memory_order_relaxed);
-    return grown;
+    return grown && atomic_load(&s->was_asked);
 }
 
 uint64_t stn_cql_wake_in_ns(size_t n_completed, size_t n_under_way, uint64_t waited_ns) {
@@ -300,6 +300,7 @@ static int cql_submit(struct stn_source *source, const struct stn_request *reque
         if (requests[i].n_fields != s->n_fields) return STERNA_EINVAL;
     struct stn_cql_read *read = stn_cql_reads_take(s, n);
     if (!read && n > 0) return STERNA_ENOMEM;
+    atomic_store(&s->was_asked, 1);
     for (size_t i = 0; i < n; i++) {
         struct stn_cql_read *next = read->next;
         begin(read, &requests[i]);

@@ -75,6 +75,7 @@ struct stn_cql_source {
     uint16_t label_at; /* small column; 0: none */
     struct stn_cql_place places[STN_FIELDS_MAX];
     uint32_t n_fields;
+    atomic_int was_asked; /* from then on there is a loader to be woken */
     /* any thread, under the lock */
     pthread_mutex_t lock;
     struct stn_cql_read *free_reads;
