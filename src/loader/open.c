@@ -113,6 +113,8 @@ static int make_items(sterna_loader *l, struct sterna_error *err) {
     uint64_t most = l->source->ops->path ? STN_MIN(l->budget_bytes, LONG_PATH_BYTES) : 0;
     most = STN_MAX(most, stn_loader_ahead_max(l));
     uint64_t n = STN_MIN(most / mean + rows, STN_MAX((uint64_t)ITEMS_MAX, 2 * rows));
+    /* And no more than all epochs that may be begun have: a small data set opens at once. */
+    n = STN_MIN(n, (STN_EPOCHS_AHEAD + 1) * l->info.n);
     l->n_items = (uint32_t)STN_MAX(n, 2 * rows);
     l->items = stn_array(l->n_items, sizeof *l->items);
     l->item_extents = stn_array((size_t)l->n_items * l->schema->n_fields, sizeof *l->item_extents);
