@@ -33,8 +33,8 @@ __attribute__((noreturn, format(printf, 1, 2))) void round_fail(const char *form
 struct sweep {
     enum fault_kind kind;
     int lasting;         /* all calls from the n-th on fail, not only that one */
-    unsigned rounds_max; /* 0: chosen. When calls are more, the later rounds are drawn; the
-                            environment variable STERNA_FAULT_ALL runs them all */
+    unsigned rounds_max; /* 0: chosen; fewer with a sanitizer. When calls are more, the later rounds
+                            are drawn; the environment variable STERNA_FAULT_ALL runs them all */
 };
 
 /* Set by a test whose works retry what fails, so that what lasts may end as EUNREACHABLE or

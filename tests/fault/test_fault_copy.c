@@ -60,8 +60,7 @@ static void prepare_second(const char *dir) {
 }
 
 static void check_whole(const char *dir, const char *when) {
-    const char *problem = dataset_problem(to(dir), PICTURES);
-    if (!problem) problem = dataset_surplus(to(dir), PICTURES);
+    const char *problem = dataset_problem_exact(to(dir), PICTURES, NULL);
     if (problem) round_fail("%s: %s", when, problem);
 }
 

@@ -142,10 +142,10 @@ static void check_listed(const char *dir) {
 static void check_ingest(const char *dir) {
     check_listed(dir);
     ingest(dir);
-    const char *problem = dataset_problem(store(dir), PER_CLASS);
-    if (!problem) problem = dataset_surplus(store(dir), PER_CLASS);
+    int runs;
+    const char *problem = dataset_problem_exact(store(dir), PER_CLASS, &runs);
     if (problem) round_fail("ingested again: %s", problem);
-    if (dataset_runs(store(dir)) != 1) round_fail("%d runs", dataset_runs(store(dir)));
+    if (runs != 1) round_fail("%d runs", runs);
 }
 
 static void ingest_less(const char *dir) {
@@ -158,10 +158,9 @@ static void check_more(const char *dir) {
     const char *problem = dataset_problem(store(dir), runs == 1 ? 2 : PER_CLASS);
     if (problem) round_fail("listed: %s", problem);
     ingest(dir);
-    problem = dataset_problem(store(dir), PER_CLASS);
-    if (!problem) problem = dataset_surplus(store(dir), PER_CLASS);
+    problem = dataset_problem_exact(store(dir), PER_CLASS, &runs);
     if (problem) round_fail("ingested again: %s", problem);
-    if (dataset_runs(store(dir)) != 2) round_fail("%d runs", dataset_runs(store(dir)));
+    if (runs != 2) round_fail("%d runs", runs);
 }
 
 /* ---- states, selections, splits ---- */

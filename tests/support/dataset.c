@@ -15,6 +15,12 @@ size_t dataset_padding_bytes = 20000;
 
 static const char *const classes[DATASET_CLASSES] = {"ant", "bee", "cat"};
 
+/* Of the pictures that were made, so that a look at a store need not make them once more. */
+static struct {
+    int known;
+    uint32_t crc;
+} made[DATASET_CLASSES][DATASET_PER_CLASS_MAX];
+
 /* ---- making it ---- */
 
 static void write_file(const char *path, const void *data, size_t bytes, const char *mode) {
@@ -67,6 +73,8 @@ void dataset_make(const char *dir, unsigned first, unsigned n_per_class) {
             struct picture p = picture_of(c, i);
             snprintf(path, sizeof path, "%s/images/%s", dir, name);
             write_file(path, p.data, p.bytes, "w");
+            made[c][i].crc = stn_crc32c(0, p.data, p.bytes);
+            made[c][i].known = 1;
             free(p.data);
             caption_of(c, i, text);
             snprintf(path, sizeof path, "%s/images/%s/%04u.txt", dir, classes[c], i);
@@ -263,12 +271,17 @@ void dataset_see(struct dataset_seen *seen, const sterna_batch *b,
     }
 }
 
-static const char *problem_of_sample(const struct dataset_seen *seen, unsigned c, unsigned i) {
-    char caption[64];
+static uint32_t crc_of(unsigned c, unsigned i) {
+    if (made[c][i].known) return made[c][i].crc;
     struct picture p = picture_of(c, i);
     uint32_t crc = stn_crc32c(0, p.data, p.bytes);
     free(p.data);
-    if (seen->null[c][i][0] || seen->crc[c][i][0] != crc)
+    return crc;
+}
+
+static const char *problem_of_sample(const struct dataset_seen *seen, unsigned c, unsigned i) {
+    char caption[64];
+    if (seen->null[c][i][0] || seen->crc[c][i][0] != crc_of(c, i))
         return wrong("%s/%04u: other bytes", classes[c], i);
     caption_of(c, i, caption);
     int same = has_caption(i) ? !seen->null[c][i][1] &&
@@ -329,33 +342,47 @@ static const char *problem_of_info(sterna_store *s, unsigned n_per_class) {
     return NULL;
 }
 
-const char *dataset_problem(const char *store, unsigned n_per_class) {
-    struct sterna_error err = {0};
-    sterna_store *s;
-    if (sterna_store_open(&s, store, NULL, &err) < 0) return wrong("open: %s", err.message);
-    const char *found = problem_of_info(s, n_per_class);
-    if (!found) found = problem_of_rows(s, n_per_class);
-    if (!found) found = problem_of_bytes(s, n_per_class);
-    sterna_store_close(&s);
-    return found;
-}
-
-const char *dataset_surplus(const char *store, unsigned n_per_class) {
-    struct sterna_error err = {0};
-    sterna_store *s;
-    uint64_t n_values = 0, want = (uint64_t)DATASET_CLASSES * (n_per_class + (n_per_class + 1) / 2);
-    if (sterna_store_open(&s, store, NULL, &err) < 0) return wrong("open: %s", err.message);
-    int rc = stn_lmdb_count(stn_embedded_lmdb(s), &n_values, &err);
-    sterna_store_close(&s);
-    if (rc < 0) return wrong("count: %s", err.message);
-    if (n_values == want) return NULL;
-    return wrong("%llu values, not %llu", (unsigned long long)n_values, (unsigned long long)want);
-}
-
 static int count_run(void *ctx, const struct sterna_run *run) {
     (void)run;
     ++*(int *)ctx;
     return 0;
+}
+
+static const char *problem_of_store(sterna_store *s, unsigned n_per_class) {
+    const char *found = problem_of_info(s, n_per_class);
+    if (!found) found = problem_of_rows(s, n_per_class);
+    if (!found) found = problem_of_bytes(s, n_per_class);
+    return found;
+}
+
+static const char *problem_of_values(sterna_store *s, unsigned n_per_class) {
+    struct sterna_error err = {0};
+    uint64_t n_values = 0, want = (uint64_t)DATASET_CLASSES * (n_per_class + (n_per_class + 1) / 2);
+    if (stn_lmdb_count(stn_embedded_lmdb(s), &n_values, &err) < 0)
+        return wrong("count: %s", err.message);
+    if (n_values == want) return NULL;
+    return wrong("%llu values, not %llu", (unsigned long long)n_values, (unsigned long long)want);
+}
+
+const char *dataset_problem(const char *store, unsigned n_per_class) {
+    struct sterna_error err = {0};
+    sterna_store *s;
+    if (sterna_store_open(&s, store, NULL, &err) < 0) return wrong("open: %s", err.message);
+    const char *found = problem_of_store(s, n_per_class);
+    sterna_store_close(&s);
+    return found;
+}
+
+const char *dataset_problem_exact(const char *store, unsigned n_per_class, int *runs) {
+    struct sterna_error err = {0};
+    sterna_store *s;
+    if (sterna_store_open(&s, store, NULL, &err) < 0) return wrong("open: %s", err.message);
+    const char *found = problem_of_store(s, n_per_class);
+    if (!found) found = problem_of_values(s, n_per_class);
+    if (runs) *runs = 0;
+    if (runs && sterna_store_runs(s, count_run, runs, &err) < 0) *runs = -1;
+    sterna_store_close(&s);
+    return found;
 }
 
 int dataset_runs(const char *store) {

@@ -31,9 +31,10 @@ int dataset_add(const char *store, unsigned n_per_class, struct sterna_error *er
  * labels and values; else what is wrong, in a static buffer. */
 const char *dataset_problem(const char *store, unsigned n_per_class);
 
-/* The same for its bytes: there is no value but those that are listed. What a run that failed has
- * left behind is legal, and used by the run that completes it. */
-const char *dataset_surplus(const char *store, unsigned n_per_class);
+/* The same, and for its bytes: there is no value but those that are listed. What a run that failed
+ * has left behind is legal, and used by the run that completes it. *runs (may be NULL): committed
+ * ones. */
+const char *dataset_problem_exact(const char *store, unsigned n_per_class, int *runs);
 
 /* What came out of a loader. see() takes a batch of fields image and caption, and allocates
  * nothing; the selection carries `path` as its first column. problem() compares: NULL if each
