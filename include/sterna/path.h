@@ -36,6 +36,11 @@ struct sterna_path { /* sums over all nodes that are read from; 0: not known */
 
     uint64_t retrying; /* requests that failed and wait for their next try, now */
     char trouble[160]; /* the last failure, in words; "": none yet */
+
+    /* TCP, since open, as far as the kernel tells. Segments come behind a hole when one was lost or
+     * overtaken; holes are found by looking now and then, so there were at least so many. */
+    uint64_t segments, out_of_order, holes;
+    uint64_t retransmitted; /* of ours */
 };
 
 #ifdef __cplusplus

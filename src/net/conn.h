@@ -143,9 +143,8 @@ struct stn_conn_tcp {                    /* as the kernel tells; 0 where it does
                                        segment makes many */
     uint64_t retransmitted;         /* segments of ours */
     uint64_t receive_space_bytes;   /* what the buffer is being tuned for */
-    char congestion[16];            /* how we send; the server's own way is not to be seen */
 };
-/* Two system calls. Before it is READY, or after its end, there may be nothing to tell. */
+/* One system call. Before it is READY, or after its end, there may be nothing to tell. */
 void stn_conn_tcp(const struct stn_conn *conn, struct stn_conn_tcp *out);
 
 #endif

@@ -19,8 +19,4 @@ void stn_conn_tcp(const struct stn_conn *conn, struct stn_conn_tcp *out) {
     out->out_of_order_segments = tcp.tcpi_rcv_ooopack;
     out->retransmitted = tcp.tcpi_total_retrans;
     out->receive_space_bytes = tcp.tcpi_rcv_space;
-    socklen_t name_bytes = sizeof out->congestion;
-    if (getsockopt(conn->fd.fd, IPPROTO_TCP, TCP_CONGESTION, out->congestion, &name_bytes) < 0)
-        out->congestion[0] = 0;
-    out->congestion[sizeof out->congestion - 1] = 0;
 }

@@ -45,6 +45,17 @@ struct stn_prepared { /* one statement at one node */
 
 /* ---- nodes (node.c) ---- */
 
+struct stn_tcp_look { /* what the last look at a connection's TCP found */
+    uint64_t segments, out_of_order, retransmitted;
+    uint64_t hole_ns; /* when the last hole began; 0: none yet */
+    int was_late;     /* something was out of order */
+};
+
+struct stn_tcp_sums { /* of all connections of the read lane, since open */
+    uint64_t segments, out_of_order, holes, retransmitted;
+    uint64_t due_ns; /* the next look */
+};
+
 struct stn_link { /* a connection to a node, or the place for one */
     struct stn_node *node;
     enum stn_lane lane;
@@ -62,6 +73,7 @@ struct stn_link { /* a connection to a node, or the place for one */
     double rate;           /* bytes a second over the last rounds, smoothed */
     int is_measured;       /* it had something to do since it is connected */
     int was_idle;          /* in this round it had no calls for a while */
+    struct stn_tcp_look tcp;
 };
 
 struct stn_lane_control {     /* how much is asked for over how many links (lane.c) */
@@ -285,6 +297,7 @@ struct stn_session {
     uint64_t hooks_ns;               /* when one of them wants to run again */
     uint64_t turn_ns, turn_began_ns; /* a turn takes so long at least, see take_a_breath() */
     struct stn_log_gate confused;
+    struct stn_tcp_sums tcp;
     uint64_t path_ns;                      /* when it is gathered again */
     uint64_t rtt_ns;                       /* least of any connection so far; 0: none */
     uint64_t send_ns;                      /* the next quantum of requests */
@@ -314,6 +327,13 @@ void stn_session_remember(struct stn_session *s, const char *why); /* as the las
 /* ---- the way to the nodes (path.c) ---- */
 
 void stn_path_publish(struct stn_session *s, uint64_t now_ns);
+
+/* ---- losses on it (path_tcp.c) ---- */
+
+/* What a look at one connection adds. */
+void stn_tcp_add(struct stn_tcp_sums *sums, struct stn_tcp_look *look,
+                 const struct stn_conn_tcp *now, uint64_t now_ns);
+void stn_path_look_at_tcp(struct stn_session *s, uint64_t now_ns);
 
 /* ---- one call (query.c) ---- */
 

@@ -63,6 +63,10 @@ static void gather(struct stn_session *s, struct sterna_path *path) {
     path->overloaded = atomic_load(&s->overloaded);
     path->lost_connections = atomic_load(&s->lost);
     path->retrying = s->later.n;
+    path->segments = s->tcp.segments;
+    path->out_of_order = s->tcp.out_of_order;
+    path->holes = s->tcp.holes;
+    path->retransmitted = s->tcp.retransmitted;
     snprintf(path->trouble, sizeof path->trouble, "%.159s", s->last_error);
 }
 
@@ -81,6 +85,7 @@ void stn_path_publish(struct stn_session *s, uint64_t now_ns) {
     struct sterna_path path;
     if (now_ns < s->path_ns) return;
     s->path_ns = now_ns + PUBLISH_EVERY_NS;
+    stn_path_look_at_tcp(s, now_ns);
     gather(s, &path);
     publish_ahead(s, &path);
     pthread_mutex_lock(&s->lock);
