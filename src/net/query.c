@@ -447,7 +447,8 @@ void stn_query_withdraw(struct stn_session *s, struct stn_query_call *q) {
     q->state = QUERY_IDLE;
 }
 
-/* A connection that brings bytes is behind with its answers, which a retry would not bring sooner. */
+/* A connection that brings bytes is behind with its answers, which a retry would not bring sooner.
+ */
 static int is_coming(const struct stn_try *t, uint64_t now_ns) {
     struct stn_conn_stats conn;
     stn_conn_stats(t->call.conn, &conn);
