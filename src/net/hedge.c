@@ -143,22 +143,26 @@ static uint64_t hedge(struct stn_session *s, uint64_t now_ns) {
 
 /* ---- suspects ---- */
 
-struct standing {                  /* of a node */
-    uint64_t last_byte_ns, rtt_ns; /* of its connections together */
+struct standing {          /* of a node's connections together; 0: none is ready */
+    uint64_t last_byte_ns; /* over those that owe answers, if any do: others have heartbeats */
+    uint64_t rtt_ns;
 };
 
 static struct standing look_at(const struct stn_node *node) {
     struct standing is = {0};
+    uint64_t idle_byte_ns = 0;
     for (int lane = 0; lane < STN_LANE_COUNT; lane++)
         for (unsigned i = 0; i < node->n_links[lane]; i++) {
             struct stn_conn *conn = node->links[lane][i]->conn;
             struct stn_conn_stats now;
             if (!conn || !stn_conn_is_ready(conn)) continue;
             stn_conn_stats(conn, &now);
-            is.last_byte_ns = STN_MAX(is.last_byte_ns, now.last_byte_ns);
+            uint64_t *last_ns = now.calls + now.orphans ? &is.last_byte_ns : &idle_byte_ns;
+            *last_ns = STN_MAX(*last_ns, now.last_byte_ns);
             if (now.min_rtt_ns && (!is.rtt_ns || now.min_rtt_ns < is.rtt_ns))
                 is.rtt_ns = now.min_rtt_ns;
         }
+    if (is.last_byte_ns == 0) is.last_byte_ns = idle_byte_ns;
     return is;
 }
 
