@@ -71,9 +71,14 @@ static void gather(struct stn_session *s, struct sterna_path *path) {
 }
 
 /* How much a loader should ask us for: what the windows take, and a little to choose from, since a
- * call that waits here can go to whichever node has room first. */
+ * call that waits here can go to whichever node has room first. It counts whole answers, windows
+ * only what has not come of them. */
 static void publish_ahead(struct stn_session *s, const struct sterna_path *path) {
     uint64_t ahead = path->window_bytes + path->window_bytes / 4 + AHEAD_MIN_BYTES;
+    for (unsigned i = 0; i < s->n_nodes; i++) {
+        const struct stn_window *w = &s->nodes[i]->control[STN_LANE_READ].window;
+        ahead += w->n_connections * (uint64_t)w->typical_bytes;
+    }
     uint64_t stalled_ns = 2 * path->rtt_far_ns + STN_MAX(2 * path->rtt_far_ns, STALL_NS);
     double slack = (double)path->rate_max_bytes_s * (double)stalled_ns / 1e9;
     if (path->phase == STERNA_PATH_RAMP) ahead += path->window_bytes / 4 * 3;
