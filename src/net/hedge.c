@@ -13,7 +13,7 @@
 #define LOOK_NS (25 * STN_NS_PER_MS)   /* between two looks at who is silent */
 #define OVERLOADED_NS STN_NS_PER_S     /* nothing more is asked because of such a node */
 #define SUSPECTED_LINE_NS (10 * STN_NS_PER_S)
-enum { LOOKED_AT_MAX = 64 }; /* in one turn, of those that may be hedged */
+enum { LOOKED_AT_MAX = 256 }; /* in one turn, of those that may be hedged */
 
 /* ---- what is counted ---- */
 
@@ -25,11 +25,18 @@ static int may_be_second(const struct stn_query_call *q) {
     return q->lane == STN_LANE_READ && !q->is_write && q->statement && q->n_replicas > 1;
 }
 
-static struct stn_hedge_wait *wait_of(const struct stn_try *t) {
-    return &t->query->session->waits[t->query->ops->row == NULL];
+static struct stn_stragglers *kind_of(const struct stn_try *t) {
+    return &t->query->session->stragglers[t->query->ops->row == NULL];
 }
 
-static unsigned is_waiting_late(const struct stn_try *t) { return t->is_late && !t->is_begun; }
+static struct stn_hedge_wait *wait_of(const struct stn_try *t) { return &kind_of(t)->wait; }
+
+/* Its answer begins, or it is out no more. */
+static void end_waiting(struct stn_try *t) {
+    if (!t->is_late || t->is_begun) return;
+    t->node->n_late--;
+    t->query->session->n_late--;
+}
 
 void stn_hedge_sent(struct stn_try *t) {
     const struct stn_query_call *q = t->query;
@@ -40,7 +47,7 @@ void stn_hedge_sent(struct stn_try *t) {
 
 void stn_hedge_begun(struct stn_try *t, uint64_t now_ns) {
     if (t->is_begun) return;
-    t->node->n_late -= is_waiting_late(t);
+    end_waiting(t);
     t->is_begun = 1;
     if (may_be_second(t->query) && !t->is_second && !t->is_late)
         stn_hedge_in_time(wait_of(t), now_ns - t->call.sent_ns);
@@ -49,7 +56,7 @@ void stn_hedge_begun(struct stn_try *t, uint64_t now_ns) {
 void stn_hedge_left(struct stn_try *t) {
     if (!is_counted(t)) return;
     t->node->n_out--;
-    t->node->n_late -= is_waiting_late(t);
+    end_waiting(t);
 }
 
 /* ---- a second request ---- */
@@ -90,17 +97,23 @@ static uint64_t waits_since_ns(const struct stn_try *t) {
 }
 
 /* Those that have waited longer than nearly all others do. Returns when the next one will have. */
-static uint64_t mark_late(struct stn_session *s, uint64_t now_ns) {
-    for (struct stn_try *t; (t = s->unchecked); s->unchecked = t->newer) {
-        if (t->is_begun || t->is_second || !may_be_second(t->query)) continue;
-        uint64_t late_ns = stn_hedge_late_ns(wait_of(t)), since_ns = waits_since_ns(t);
+static uint64_t mark_late_of(struct stn_stragglers *kind, uint64_t now_ns) {
+    for (struct stn_try *t; (t = kind->unchecked); kind->unchecked = t->newer) {
+        if (kind_of(t) != kind || t->is_begun || t->is_second || !may_be_second(t->query)) continue;
+        uint64_t late_ns = stn_hedge_late_ns(&kind->wait), since_ns = waits_since_ns(t);
         if (late_ns == UINT64_MAX) return UINT64_MAX;
         if (now_ns < since_ns + late_ns) return since_ns + late_ns;
         t->is_late = 1;
         t->node->n_late++;
-        stn_hedge_late(wait_of(t));
+        t->query->session->n_late++;
+        stn_hedge_late(&kind->wait);
     }
     return UINT64_MAX;
+}
+
+static uint64_t mark_late(struct stn_session *s, uint64_t now_ns) {
+    uint64_t at_ns = mark_late_of(&s->stragglers[0], now_ns);
+    return STN_MIN(at_ns, mark_late_of(&s->stragglers[1], now_ns));
 }
 
 /* An answer that has begun and got stuck: nothing came over its connection for as long as it takes
@@ -123,9 +136,10 @@ static int may_be_hedged(const struct stn_try *t, uint64_t now_ns) {
 static uint64_t hedge(struct stn_session *s, uint64_t now_ns) {
     struct stn_try *t = s->oldest;
     uint64_t at_ns = UINT64_MAX;
-    for (int i = 0; t && t != s->unchecked && i < LOOKED_AT_MAX; i++, t = t->newer) {
+    if (!stn_hedge_may(&s->hedge_budget, 0)) return UINT64_MAX;
+    for (int i = 0; t && i < LOOKED_AT_MAX; i++, t = t->newer) {
         struct stn_query_call *q = t->query;
-        if (!may_be_hedged(t, now_ns)) continue;
+        if (!(t->is_late || t->is_begun) || !may_be_hedged(t, now_ns)) continue;
         if (!t->is_begun) {
             uint64_t due_ns = waits_since_ns(t) + stn_hedge_after_ns(wait_of(t));
             at_ns = STN_MIN(at_ns, due_ns > now_ns ? due_ns : UINT64_MAX);
@@ -249,8 +263,9 @@ void stn_hedges_send(struct stn_session *s, uint64_t now_ns) {
     s->hedge_due_ns = UINT64_MAX;
     if (!s->oldest) return;
     (void)mark_late(s, now_ns);
-    s->hedge_due_ns = hedge(s, now_ns);
-    if (now_ns >= s->silent_ns) {
+    int looks = now_ns >= s->silent_ns;
+    if (s->n_late > 0 || looks) s->hedge_due_ns = hedge(s, now_ns);
+    if (looks) {
         judge_all(s, now_ns);
         s->silent_ns = now_ns + LOOK_NS;
     }

@@ -283,14 +283,18 @@ struct stn_session {
     int is_scylla;
     struct stn_call_list waiting[STN_LANE_COUNT]; /* for a node with room */
     struct stn_call_list later, sent;
-    struct stn_try *oldest, *newest, *unchecked; /* tries that are out; not late yet from here on */
-    struct stn_hedge_wait waits[2];              /* of rows, and of answers that are gathered */
+    struct stn_try *oldest, *newest; /* tries that are out */
+    struct stn_stragglers {
+        struct stn_hedge_wait wait;
+        struct stn_try *unchecked; /* from here on not looked at whether they are late */
+    } stragglers[2];               /* of rows, and of answers that are gathered */
     struct stn_hedge_budget hedge_budget;
     uint64_t hedge_ns; /* when tries were looked at last */
     uint64_t hedge_due_ns;
     uint64_t awake_ns;  /* since when this thread runs without a pause: silence before is its own */
     uint64_t silent_ns; /* when nodes are to be looked at again */
     int has_suspects;
+    unsigned n_late; /* of all nodes */
     struct stn_log_gate suspected;
     struct stn_prime *primes;
     struct stn_turn_hook *hooks;

@@ -26,7 +26,8 @@ static void enter(struct stn_session *s, struct stn_try *t, uint64_t now_ns) {
     t->newer = NULL;
     *(s->newest ? &s->newest->newer : &s->oldest) = t;
     s->newest = t;
-    if (!s->unchecked) s->unchecked = t;
+    for (size_t i = 0; i < STN_COUNT(s->stragglers); i++)
+        if (!s->stragglers[i].unchecked) s->stragglers[i].unchecked = t;
     if (t->in_window) stn_lane_sent(t->node, t, now_ns);
     atomic_fetch_add(&s->in_flight, 1);
     atomic_fetch_add(&s->in_flight_bytes, q->weight_bytes);
@@ -41,7 +42,8 @@ static void leave(struct stn_try *t) {
     if (t->in_window) stn_lane_left(t->node, t);
     atomic_fetch_sub(&s->in_flight, 1);
     atomic_fetch_sub(&s->in_flight_bytes, q->weight_bytes);
-    if (s->unchecked == t) s->unchecked = t->newer;
+    for (size_t i = 0; i < STN_COUNT(s->stragglers); i++)
+        if (s->stragglers[i].unchecked == t) s->stragglers[i].unchecked = t->newer;
     *(t->older ? &t->older->newer : &s->oldest) = t->newer;
     *(t->newer ? &t->newer->older : &s->newest) = t->older;
     t->node = NULL;
