@@ -12,7 +12,7 @@
 #include "support/pictures.h"
 #include "support/tree.h"
 
-enum { N = 300, BATCH = 16, STATE_BYTES = 8192, EPOCHS = 4 };
+enum { N = 200, BATCH = 16, STATE_BYTES = 8192, EPOCHS = 4 };
 
 struct fixture {
     struct cqlmem servers;
