@@ -30,6 +30,7 @@ int cmd_split(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_read(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_probe(int argc, char **argv);
 
 /* Prints "sterna: MESSAGE" as exactly one line (control characters are escaped) and returns
  * exit_code: `return cli_fail(CLI_USAGE, "...")`. */

@@ -22,6 +22,7 @@ static const struct command {
     {"plan", cmd_plan, "which samples are in a given batch"},
     {"read", cmd_read, "read epochs of shuffled batches, and measure"},
     {"verify", cmd_verify, "check every byte against its checksum and its source"},
+    {"probe", cmd_probe, "what the way to a store can carry, within ten seconds"},
 };
 
 static const struct command *find(const char *name) {

@@ -41,6 +41,7 @@ struct sterna_path { /* sums over all nodes that are read from; 0: not known */
      * overtaken; holes are found by looking now and then, so there were at least so many. */
     uint64_t segments, out_of_order, holes;
     uint64_t retransmitted; /* of ours */
+    uint64_t tcp_rtt_ns;    /* the kernel's least round trip, to any node */
 };
 
 #ifdef __cplusplus

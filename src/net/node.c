@@ -280,6 +280,7 @@ static void connect_link(struct stn_link *link, uint64_t now_ns) {
     struct stn_node *node = link->node;
     struct sterna_error err = {0};
     int rc = STERNA_OK;
+    link->tcp = (struct stn_tcp_look){0};
     node->config.ask_supported = node->session->is_scylla || node->unnamed;
     if (!connect_to_shard(link, now_ns, &rc, &err))
         rc = stn_conn_open(&link->conn, node->session->poll, &node->address, 0, &node->config,

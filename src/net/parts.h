@@ -53,7 +53,8 @@ struct stn_tcp_look { /* what the last look at a connection's TCP found */
 
 struct stn_tcp_sums { /* of all connections of the read lane, since open */
     uint64_t segments, out_of_order, holes, retransmitted;
-    uint64_t due_ns; /* the next look */
+    uint64_t min_rtt_ns; /* of any; 0: not known */
+    uint64_t due_ns;     /* the next look */
 };
 
 struct stn_link { /* a connection to a node, or the place for one */

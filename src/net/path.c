@@ -67,6 +67,7 @@ static void gather(struct stn_session *s, struct sterna_path *path) {
     path->out_of_order = s->tcp.out_of_order;
     path->holes = s->tcp.holes;
     path->retransmitted = s->tcp.retransmitted;
+    path->tcp_rtt_ns = s->tcp.min_rtt_ns;
     snprintf(path->trouble, sizeof path->trouble, "%.159s", s->last_error);
 }
 

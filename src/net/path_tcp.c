@@ -6,20 +6,21 @@
 
 #define LOOK_EVERY_NS (100 * STN_NS_PER_MS)
 
-/* Counts since the last look; a new connection begins at 0. */
+/* Counts since the last look. What is worked out may go back a little: it is not counted twice. */
 static uint64_t since(uint64_t now, uint64_t *last) {
-    uint64_t more = now >= *last ? now - *last : now;
-    *last = now;
+    uint64_t more = now > *last ? now - *last : 0;
+    *last += more;
     return more;
 }
 
 void stn_tcp_add(struct stn_tcp_sums *sums, struct stn_tcp_look *look,
                  const struct stn_conn_tcp *now, uint64_t now_ns) {
-    if (now->segments_in < look->segments) *look = (struct stn_tcp_look){0};
     uint64_t late = since(now->out_of_order_segments, &look->out_of_order);
     sums->segments += since(now->segments_in, &look->segments);
     sums->retransmitted += since(now->retransmitted, &look->retransmitted);
     sums->out_of_order += late;
+    if (now->tcp_min_rtt_ns > 0 && (!sums->min_rtt_ns || now->tcp_min_rtt_ns < sums->min_rtt_ns))
+        sums->min_rtt_ns = now->tcp_min_rtt_ns;
     /* In the two round trips after its beginning a hole looks like itself. */
     uint64_t known_ns = look->hole_ns ? look->hole_ns + 2 * now->tcp_rtt_ns + LOOK_EVERY_NS : 0;
     int same = look->was_late && now_ns < known_ns;
