@@ -11,7 +11,7 @@
 #include "size.h"
 
 #define TOTAL_S 9.3   /* opening, measuring and closing */
-#define RATE_S 3.2    /* one measurement, at most */
+#define RATE_S 3.6    /* one measurement, at most */
 #define OPENING_S 0.3 /* of the second store, besides its round trips */
 #define WORTH_S 1.0   /* a shorter measurement tells nothing */
 #define SILENCE_S "7"

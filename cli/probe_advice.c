@@ -13,6 +13,7 @@
 #define EPOCHS_AT_ONCE 4        /* that a loader reads across */
 #define SEGMENTS_FOR_LOSS 10000 /* fewer say nothing about it */
 #define HOLES_FOR_LOSS 3
+#define HOLES_FOR_SENDER 7 /* fewer, and it may still live on its start, before the first */
 #define SEGMENT_BYTES 1448.0
 #define MIB 1048576.0
 
@@ -65,7 +66,7 @@ static double one_rate(const struct cli_probe *p) {
 int cli_probe_sender_ignores_loss(const struct cli_probe *p) {
     const struct sterna_path *path = &p->one.path;
     double rtt_s = cli_probe_rtt_s(p);
-    if (rtt_s < LONG_PATH_S || path->segments < SEGMENTS_FOR_LOSS || path->holes < HOLES_FOR_LOSS)
+    if (rtt_s < LONG_PATH_S || path->segments < SEGMENTS_FOR_LOSS || path->holes < HOLES_FOR_SENDER)
         return 0;
     double loss = (double)path->holes / (double)path->segments;
     double reno = 1.22 / sqrt(loss), cubic = 1.17 * pow(rtt_s / loss, 0.75);
@@ -119,10 +120,12 @@ static void on_buffers(struct cli_probe *p) {
 static void on_loss(struct cli_probe *p) {
     if (cli_probe_rtt_s(p) < LONG_PATH_S || segments(p) < SEGMENTS_FOR_LOSS) return;
     if (p->many.path.holes + p->one.path.holes < HOLES_FOR_LOSS) return;
+    double window = window_of((double)p->host.tcp_rmem[2]);
+    int harmless = window > 0 && one_rate(p) * cli_probe_rtt_s(p) > 0.75 * window;
     if (cli_probe_sender_ignores_loss(p))
         add(&p->advice, "with so much loss a sender that slows down at each (cubic, reno) would be "
                         "slower: the servers' congestion control likely goes by rate, such as bbr");
-    else
+    else if (!harmless)
         add(&p->advice, "segments are lost or overtaken on the way: if the servers send with cubic "
                         "or reno (Linux's default), each connection slows down at each loss. On "
                         "the servers: sysctl -w net.core.default_qdisc=fq "

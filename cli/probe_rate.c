@@ -1,4 +1,4 @@
-/* How fast samples come: reads for a few seconds, and takes the best stretch of it, because what
+/* How fast samples come: reads for a few seconds, and counts the last part of them, because what
  * comes before is TCP finding its rate. */
 #include <string.h>
 
@@ -9,9 +9,9 @@
 #define BATCH_BYTES 131072 /* small batches: they are counted while they come */
 #define BATCH_ROWS_MAX 256
 #define AT_LEAST_S 1.5 /* and with the path's round trips: */
-#define ROUND_TRIPS 10 /* a sender doubles from 14 kB in each */
-#define LONGER_MAX_S 1.5
-#define STRETCH_S 1.0
+#define ROUND_TRIPS 14 /* a sender doubles from 14 kB in each */
+#define LONGER_MAX_S 2.0
+#define STRETCH_S 1.5
 #define LOOK_S 0.02
 #define LOOKS_MAX 512
 #define GREETING_BYTES 32768 /* more than servers say before they answer requests */
@@ -32,18 +32,13 @@ static void take_look(struct looks *looks, double now_s, uint64_t bytes) {
     if (looks->n < LOOKS_MAX) looks->list[looks->n++] = (struct look){now_s, bytes};
 }
 
-/* The highest rate over any stretch of at least so many seconds. */
-static double best_rate(const struct looks *looks, double stretch_s) {
-    double best = 0;
-    for (size_t i = 0, k = 0; k < looks->n; k++) {
-        const struct look *to = &looks->list[k];
-        while (i < k && to->at_s - looks->list[i + 1].at_s >= stretch_s) i++;
-        double s = to->at_s - looks->list[i].at_s;
-        if (s < stretch_s || s <= 0) continue;
-        double rate = (double)(to->bytes - looks->list[i].bytes) / s;
-        if (rate > best) best = rate;
-    }
-    return best;
+/* The rate of the last so many seconds. Not of the best ones: what a lost segment has held up comes
+ * all at once. */
+static double last_rate(const struct looks *looks, double stretch_s) {
+    if (looks->n < 2) return 0;
+    const struct look *to = &looks->list[looks->n - 1], *from = to;
+    while (from > looks->list && to->at_s - from->at_s < stretch_s) from--;
+    return (double)(to->bytes - from->bytes) / (to->at_s - from->at_s);
 }
 
 static double least(double a, double b) { return a < b ? a : b; }
@@ -122,7 +117,7 @@ int cli_probe_rate(struct cli_rate *out, sterna_store *store, sterna_selection *
     sterna_loader_close(&loader);
     if (rc != CLI_DONE) return rc;
     int by_net = out->path.phase != STERNA_PATH_LOCAL;
-    out->bytes_s = best_rate(&looks, least(STRETCH_S, out->seconds / 2));
+    out->bytes_s = last_rate(&looks, least(STRETCH_S, out->seconds / 2));
     uint64_t came = by_net ? out->path.received_bytes : out->bytes;
     if (out->samples == 0 && came < GREETING_BYTES) return no_answer(out);
     out->samples_s = out->bytes_s / (mean_bytes(&info, out) + (by_net ? ANSWER_BYTES : 0));

@@ -108,6 +108,22 @@ static void test_advice_loss_and_a_fast_connection_mean_bbr_likely(void **state)
     assert_says(line_with(&p, "likely goes by rate"), "bbr");
 }
 
+static void test_advice_the_start_of_a_connection_is_not_its_rate(void **state) {
+    (void)state;
+    struct cli_probe p = over_150_ms(12);
+    p.one.path.holes = 4; /* a cubic that has not come down yet */
+    assert_false(cli_probe_sender_ignores_loss(&p));
+}
+
+static void test_advice_loss_that_a_full_connection_bears_is_none(void **state) {
+    (void)state;
+    struct cli_probe p = over_150_ms(20);
+    p.many.path.holes = 40; /* as where many fill a queue */
+    cli_probe_advise(&p);
+    assert_int_equal(p.advice.n, 1);
+    line_with(&p, "receive buffer");
+}
+
 static void test_advice_few_segments_say_nothing_of_loss(void **state) {
     (void)state;
     struct cli_probe p = over_150_ms(116);
@@ -163,6 +179,8 @@ int main(void) {
         cmocka_unit_test(test_advice_the_server_may_be_what_bounds_a_connection),
         cmocka_unit_test(test_advice_loss_and_a_slow_connection_mean_cubic_perhaps),
         cmocka_unit_test(test_advice_loss_and_a_fast_connection_mean_bbr_likely),
+        cmocka_unit_test(test_advice_the_start_of_a_connection_is_not_its_rate),
+        cmocka_unit_test(test_advice_loss_that_a_full_connection_bears_is_none),
         cmocka_unit_test(test_advice_few_segments_say_nothing_of_loss),
         cmocka_unit_test(test_advice_switches_that_are_off),
         cmocka_unit_test(test_advice_what_else_bounds_a_rate),
