@@ -315,8 +315,8 @@ static uint64_t tick_heartbeat(struct stn_conn *conn, uint64_t limit_ns) {
 /* Too many requests that were given up; or one, and since it was sent no other has been answered
  * either: a server that only answers heartbeats is of no use. */
 static uint64_t tick_orphans(struct stn_conn *conn) {
+    if (conn->streams.orphans == 0) return UINT64_MAX; /* mostly: the search takes time */
     uint64_t oldest_ns = stn_streams_oldest_orphan_ns(&conn->streams);
-    if (conn->streams.orphans == 0) return UINT64_MAX;
     if (conn->streams.orphans <= conn->config->orphans_max && conn->answered_ns > oldest_ns)
         return UINT64_MAX;
     uint64_t due = oldest_ns + ORPHAN_AGE_NS;
