@@ -419,9 +419,6 @@ static void on_ready(void *ctx, struct stn_conn *conn) {
     if (s->control.active) return; /* another contact point was faster; the tick closes this one */
     s->control.active = a;
     s->control.failures = 0;
-    struct stn_conn_stats stats;
-    stn_conn_stats(conn, &stats);
-    stn_session_took_round_trip(s, stats.min_rtt_ns);
     s->control.let_in = 1;
     s->is_scylla = stn_conn_supported(conn)->n_shards > 0;
     if (s->is_scylla) s->control.look.old_peers = 1;

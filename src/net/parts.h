@@ -299,8 +299,8 @@ struct stn_session {
     struct stn_log_gate suspected;
     struct stn_prime *primes;
     struct stn_turn_hook *hooks;
-    uint64_t hooks_ns;               /* when one of them wants to run again */
-    uint64_t turn_ns, turn_began_ns; /* a turn takes so long at least, see take_a_breath() */
+    uint64_t hooks_ns;      /* when one of them wants to run again */
+    uint64_t turn_began_ns; /* see take_a_breath() */
     struct stn_log_gate confused;
     struct stn_tcp_sums tcp;
     uint64_t path_ns;                      /* when it is gathered again */
@@ -325,8 +325,6 @@ struct stn_query_call *stn_calls_take(struct stn_call_list *list);
 
 uint32_t stn_session_random(struct stn_session *s, uint32_t n); /* in [0, n) */
 uint64_t stn_session_now(const struct stn_session *s);
-/* The path's round trip, of a connection without load. */
-void stn_session_took_round_trip(struct stn_session *s, uint64_t rtt_ns);
 void stn_session_remember(struct stn_session *s, const char *why); /* as the last error */
 
 /* ---- the way to the nodes (path.c) ---- */

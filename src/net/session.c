@@ -17,17 +17,11 @@
 #define PROGRESS_NS (5 * STN_NS_PER_S)
 #define ORPHANS_MAX 64
 #define SCHEMA_TIMEOUT_MS 30000
+#define TURN_MAX_NS (2 * STN_NS_PER_MS)
+#define TURN_MIN_NS (STN_NS_PER_MS / 4)
 #define SCHEMA_PAUSE_NS (200 * STN_NS_PER_MS)
 
-/* A turn is a small part of the round trip; on short paths there is none to lose. */
-#define TURN_NS STN_NS_PER_MS
-#define TURN_NS_MIN (STN_NS_PER_MS / 4)
 enum { TURNS_A_ROUND_TRIP = 64, CALLS_FOR_BREATH = 8 };
-
-void stn_session_took_round_trip(struct stn_session *s, uint64_t rtt_ns) {
-    uint64_t turn_ns = STN_MIN(rtt_ns / TURNS_A_ROUND_TRIP, TURN_NS);
-    s->turn_ns = turn_ns < TURN_NS_MIN ? 0 : turn_ns;
-}
 
 uint64_t stn_session_now(const struct stn_session *s) { return stn_now(s->clock); }
 
@@ -70,6 +64,10 @@ static void tick(struct stn_session *s, uint64_t now_ns) {
     s->tick_ns = STN_MIN(s->tick_ns, at);
 }
 
+static struct timespec time_of(uint64_t ns) {
+    return (struct timespec){(time_t)(ns / STN_NS_PER_S), (long)(ns % STN_NS_PER_S)};
+}
+
 static void run_hooks(struct stn_session *s) {
     uint64_t wait_ns = UINT64_MAX;
     for (struct stn_turn_hook *hook = s->hooks; hook; hook = hook->next)
@@ -77,13 +75,18 @@ static void run_hooks(struct stn_session *s) {
     s->hooks_ns = wait_ns == UINT64_MAX ? UINT64_MAX : stn_session_now(s) + wait_ns;
 }
 
-/* On a long path nothing is lost by a turn each millisecond, and what has come since on all
- * connections is taken at once: without it the thread is woken for every few packets. */
+/* A turn takes a small part of the round trip at least; on short paths there is none to lose. */
+static uint64_t turn_ns(const struct stn_session *s) {
+    uint64_t part_ns = STN_MIN(s->rtt_ns / TURNS_A_ROUND_TRIP, TURN_MAX_NS);
+    return part_ns < TURN_MIN_NS ? 0 : part_ns;
+}
+
+/* What has come since on all connections is taken at once: without this the thread is woken for
+ * every few packets. The first turn after a silence comes at once. */
 static void take_a_breath(struct stn_session *s) {
-    uint64_t due_ns = s->turn_began_ns + s->turn_ns;
-    if (s->turn_ns && s->sent.n >= CALLS_FOR_BREATH) {
-        const struct timespec due = {(time_t)(due_ns / STN_NS_PER_S),
-                                     (long)(due_ns % STN_NS_PER_S)};
+    uint64_t wait_ns = s->sent.n >= CALLS_FOR_BREATH ? turn_ns(s) : 0;
+    if (wait_ns > 0) {
+        const struct timespec due = time_of(s->turn_began_ns + wait_ns);
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
     }
     s->turn_began_ns = stn_now(stn_clock_monotonic());
@@ -322,10 +325,6 @@ struct looking {
 static void begin_look(struct stn_session *s, struct stn_command *c) {
     STN_OUTER(c, struct looking, command)->until = stn_control_look(s);
     command_done(s, c);
-}
-
-static struct timespec time_of(uint64_t ns) {
-    return (struct timespec){(time_t)(ns / STN_NS_PER_S), (long)(ns % STN_NS_PER_S)};
 }
 
 /* Waits for the end of a look that begins now; 1 if the nodes agreed in it. */
