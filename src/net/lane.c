@@ -35,8 +35,8 @@ static void set_width(struct stn_node *node, enum stn_lane lane, uint64_t rtt_ns
     struct stn_session *s = node->session;
     unsigned first = lanes[lane].links_short, min = lanes[lane].links_min;
     unsigned max = rtt_ns < LONG_PATH_NS ? lanes[lane].links_max_short : lanes[lane].links_max_long;
-    if (rtt_ns >= LONG_PATH_NS)
-        first = stn_width_first(rtt_ns, n_local_nodes(s)) / lanes[lane].links_long_part;
+    if (rtt_ns >= LONG_PATH_NS) /* and the scout */
+        first = stn_width_first(rtt_ns, n_local_nodes(s)) / lanes[lane].links_long_part + 1;
     if (s->connections) first = min = max = s->connections;
     first = STN_MAX(first, node->control[lane].width.wanted);
     stn_width_init(&node->control[lane].width, first, min, max);
@@ -135,8 +135,13 @@ int stn_node_is_ready(const struct stn_node *node) {
 
 static double mean_rate(const struct stn_node *node, enum stn_lane lane) {
     double sum = 0;
-    for (unsigned i = 0; i < node->n_links[lane]; i++) sum += node->links[lane][i]->rate;
-    return sum / STN_MAX(node->n_links[lane], 1U);
+    unsigned n = 0;
+    for (unsigned i = 0; i < node->n_links[lane]; i++) {
+        if (!node->links[lane][i]->is_measured) continue;
+        sum += node->links[lane][i]->rate;
+        n++;
+    }
+    return sum / STN_MAX(n, 1U);
 }
 
 /* So long until an answer of so many bytes would be here, too. A link that has nothing to do is
@@ -287,11 +292,9 @@ static void choose_width(struct stn_node *node, enum stn_lane lane, uint64_t now
                                     .n_ready = n_connected(node, lane),
                                     .steady = c->window.phase == STN_WINDOW_STEADY,
                                     .round_ns = stn_window_round_ns(&c->window),
+                                    .queued_ns = stn_window_queued_ns(&c->window),
                                     .limit_bytes = c->window.limit_bytes,
                                     .typical_bytes = (uint64_t)c->window.typical_bytes};
-    unsigned n_old = c->width.before ? c->width.before : c->width.wanted;
-    for (unsigned i = 0; i < STN_MIN(n_old, node->n_links[lane]); i++)
-        round.old_rate += node->links[lane][i]->rate;
     if (!stn_width_round(&c->width, &round, now_ns)) return;
     tell_width(node, from, &c->width);
     fit_links(node, lane);

@@ -2,11 +2,12 @@
  *
  * A sender that takes loss for congestion (cubic: the default of nearly every server) gives each
  * connection a bounded rate on a long, lossy path; more connections carry more. So their number is
- * tried: half as many more, and after they had time to get going the rate over a few rounds is
- * compared with that before. They are kept if the sum rose at least half as much as the number did
- * and the old ones kept their rates (otherwise it was only taken from others on the path), else
- * closed again and tried later and later. Fewer are tried in the same way, now and then, and when
- * the window has no work for all.
+ * tried: half as many more, or as many as it takes to have the highest rate again that there was of
+ * late, and after they had time to get going the rate over a few rounds is compared with that
+ * before. They are kept if the sum rose at least half as much as the number did, else closed again,
+ * and not so many are tried, later and later. None are tried while bytes wait in queues on the way:
+ * the path is full, and more connections would only take it from others. Fewer are tried in the
+ * same way, now and then, and when the window has no work for all.
  *
  * No socket and no clock. Not thread-safe. */
 #ifndef STN_WIDTH_H
@@ -16,24 +17,28 @@
 
 struct stn_width {
     unsigned wanted;     /* connections */
+    unsigned first;      /* to begin with */
     unsigned min, max;   /* equal: the number is fixed */
     unsigned before;     /* a trial: the number to go back to; 0: none runs */
     double rate_before;  /* of all, bytes a second */
-    double old_before;   /* of each of the old ones */
+    double peak;         /* highest of late */
+    double failed_rate;  /* rate_before of the last one that failed */
+    double step;         /* more to try, of their number */
     uint64_t settled_ns; /* a trial: measured from then on; else: the next one begins then */
     uint64_t pause_ns;   /* after the next one that fails */
-    double sum, old_sum; /* over the rounds of a measurement */
-    unsigned n_rounds;
+    double sum;          /* over the rounds of a measurement */
+    unsigned n_rounds, n_full;
     uint64_t began_ns; /* the measurement */
-    int fewer;         /* the next trial, or the one that runs, is with fewer */
+    int fewer;         /* the trial that runs is with fewer */
+    uint64_t fewer_ns; /* the next one of these; 0: not known yet */
 };
 
 struct stn_width_round { /* a round of the window (window.h) */
     double rate;         /* bytes a second, of all connections */
-    double old_rate;     /* of those that were there before the trial, together */
     unsigned n_ready;    /* connections */
     int steady;          /* the window has left its ramp, and requests waited all the time */
     uint64_t round_ns;   /* its length */
+    uint64_t queued_ns;  /* stn_window_queued_ns() */
     uint64_t limit_bytes, typical_bytes; /* window; an answer */
 };
 

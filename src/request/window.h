@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-enum { STN_WINDOW_SLICES = 4, STN_WINDOW_RING = 16, STN_WINDOW_ROUNDS = 10 };
+enum { STN_WINDOW_SLICES = 4, STN_WINDOW_RING = 32, STN_WINDOW_ROUNDS = 10, STN_WINDOW_PROOF = 3 };
 
 enum stn_window_phase {
     STN_WINDOW_RAMP,    /* the rate still grows from round to round */
@@ -33,9 +33,10 @@ struct stn_window {
     uint64_t max_bytes;   /* of limit_bytes; set by the owner at any time */
 
     /* what is known of the path; 0: nothing */
-    uint64_t rtt_ns;      /* least that was seen with nothing in the way, until measured anew */
-    uint64_t response_ns; /* to an answer's first byte, nothing in the way: with what the server
-                             takes; smoothed */
+    uint64_t rtt_ns;       /* least that was seen with nothing in the way, until measured anew */
+    uint64_t response_ns;  /* to an answer's first byte, nothing in the way: with what the server
+                              takes; smoothed */
+    uint64_t transport_ns; /* the round trip of late, with queues on the way; 0: not told */
     double rate, rate_mean, rate_max; /* bytes a second: of the last round; of some more; highest of
                                          the last rounds */
 
@@ -50,7 +51,9 @@ struct stn_window {
     uint64_t slice_bytes[STN_WINDOW_RING], slice_began_ns[STN_WINDOW_RING];
     unsigned n_slices;                /* ended, ever */
     unsigned n_limited;               /* slices until the round is free of room nobody wanted */
-    double maxima[STN_WINDOW_ROUNDS]; /* of rounds, a ring */
+    double rounds[STN_WINDOW_PROOF];  /* rates, a ring */
+    double maxima[STN_WINDOW_ROUNDS]; /* of what of them lasts, a ring */
+    double long_rate, peak;           /* of many rounds; its highest, slowly forgotten */
     unsigned n_rounds;                /* that say something about the path, ever */
     double plateau;                   /* rate that has not been outgrown ... */
     unsigned n_plateau;               /* for so many rounds */
@@ -58,8 +61,13 @@ struct stn_window {
     double gain;           /* of the product, when STEADY: less while a queue stands on the way */
     uint64_t round_rtt_ns; /* confirmed in this round, the least; 0: none */
     uint64_t measured_ns;  /* when the round trip was last seen as it is taken for */
-    uint64_t drain_ns;     /* DRAIN: until; otherwise: not before */
-    uint64_t drained_min_ns, drained_sum_ns; /* answers measured in it */
+    double measured_rate;  /* rate_max as of then */
+    unsigned n_answers;    /* that response_ns is the mean of, before the first drain */
+    uint64_t drained_ns;   /* when it was last drained, if ever */
+    int has_drained;
+    uint64_t drain_ns;                       /* DRAIN: until */
+    int has_changed;                         /* DRAIN: path or server, as it seems */
+    uint64_t drained_min_ns, drained_sum_ns; /* of answers measured in it: delay, service */
     unsigned n_drained;
     uint64_t cap_bytes; /* after an overload; UINT64_MAX: none */
     uint64_t hold_ns;   /* the cap does not grow before */
@@ -107,6 +115,8 @@ uint64_t stn_window_due(const struct stn_window *w, uint64_t bytes, uint64_t now
 uint64_t stn_window_in_flight(const struct stn_window *w);
 /* Rate times response time; 0: not known yet. */
 uint64_t stn_window_product_bytes(const struct stn_window *w);
+/* So long bytes wait in queues on the way. */
+uint64_t stn_window_queued_ns(const struct stn_window *w);
 uint64_t stn_window_round_ns(const struct stn_window *w); /* so long takes a round */
 
 #endif
