@@ -23,8 +23,7 @@ static void check_clean(double mbit, double rtt_ms, enum path_cc cc, uint64_t sa
     double share = bench_share(&b, warm_s, end_s) * b.rate / reach;
     double flight = (double)b.t->max_in_flight_bytes;
     double bound = bench_flight_bound(b.t, reach, b.rtt_ns);
-    double soon_s =
-        (double)path_reached(&b.sim, b.t, .9 * reach, STN_MAX(b.rtt_ns, MS(20))) / 1e9;
+    double soon_s = (double)path_reached(&b.sim, b.t, .9 * reach, STN_MAX(b.rtt_ns, MS(20))) / 1e9;
     bench_say("%-26s %5g kB: share %5.3f; 90 %% after %6.3f s, %5.1f round trips; in flight %6.2f "
               "products, %4.2f of the bound, %5.2f at the start; %3u connections; burst %4.2f; "
               "queue %5.1f ms\n",

@@ -14,9 +14,7 @@
 
 static double segments(double bytes) { return bytes / PATH_SEGMENT_BYTES; }
 
-void path_cubic_init(struct path_conn *conn) {
-    conn->tcp.cubic.hystart_base_ns = UINT64_MAX;
-}
+void path_cubic_init(struct path_conn *conn) { conn->tcp.cubic.hystart_base_ns = UINT64_MAX; }
 
 static void hystart(struct path_tcp *tcp, uint64_t rtt_ns) {
     struct path_cubic *cubic = &tcp->cubic;
@@ -28,8 +26,8 @@ static void hystart(struct path_tcp *tcp, uint64_t rtt_ns) {
     }
     cubic->hystart_min_ns = STN_MIN(cubic->hystart_min_ns, rtt_ns);
     if (++cubic->hystart_samples < 8 || segments(tcp->window) < 16) return;
-    uint64_t slack_ns = STN_MIN(STN_MAX(cubic->hystart_base_ns / 8, 4 * STN_NS_PER_MS),
-                                16 * STN_NS_PER_MS);
+    uint64_t slack_ns =
+        STN_MIN(STN_MAX(cubic->hystart_base_ns / 8, 4 * STN_NS_PER_MS), 16 * STN_NS_PER_MS);
     if (cubic->hystart_min_ns > cubic->hystart_base_ns + slack_ns) tcp->threshold = tcp->window;
 }
 
@@ -172,9 +170,10 @@ static void cycle(struct path_conn *conn) {
     struct path_bbr *bbr = &conn->tcp.bbr;
     double in_flight = (double)conn->tcp.in_flight;
     int is_over = conn->sim->now_ns - bbr->phase_ns > bbr->min_rtt_ns;
-    if (bbr->phase == 0) is_over = is_over && (conn->tcp.recovering ||
-                                               in_flight >= 1.25 * product(bbr) - PATH_SEGMENT_BYTES ||
-                                               conn->tcp.app_limited_until > conn->tcp.delivered);
+    if (bbr->phase == 0)
+        is_over = is_over &&
+                  (conn->tcp.recovering || in_flight >= 1.25 * product(bbr) - PATH_SEGMENT_BYTES ||
+                   conn->tcp.app_limited_until > conn->tcp.delivered);
     if (bbr->phase == 1) is_over = is_over || in_flight <= product(bbr);
     if (!is_over) return;
     bbr->phase = (bbr->phase + 1) % N_PHASES;

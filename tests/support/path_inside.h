@@ -28,7 +28,7 @@ struct path_event {
 };
 
 void path_push(struct path_sim *sim, uint64_t at_ns, enum path_kind kind, void *what);
-double path_random(struct path_sim *sim); /* [0, 1) */
+double path_random(struct path_sim *sim);   /* [0, 1) */
 double path_noise(uint64_t key, double at); /* [0, 1), continuous in `at` */
 
 /* Some segments of a connection, or a part of its handshake. */
@@ -78,9 +78,9 @@ enum path_bbr_state { PATH_BBR_STARTUP, PATH_BBR_DRAIN, PATH_BBR_PROBE, PATH_BBR
 
 struct path_bbr {
     enum path_bbr_state state;
-    double rates[10]; /* highest of a round */
+    double rates[10];    /* highest of a round */
     uint64_t rounds[10]; /* which one */
-    double rate;      /* highest of the last ten */
+    double rate;         /* highest of the last ten */
     uint64_t n_rounds;
     uint64_t round_end; /* delivered */
     double full_rate;
@@ -88,16 +88,16 @@ struct path_bbr {
     int is_full;
     unsigned phase;
     uint64_t phase_ns, min_rtt_ns, min_rtt_at_ns, probe_until_ns;
-    double window_before; /* the recovery; 0: none */
+    double window_before;  /* the recovery; 0: none */
     uint64_t conserve_end; /* delivered */
 };
 
 struct path_tcp { /* the server's end of a connection */
     uint64_t written, next_seq, acknowledged;
     uint64_t in_flight;
-    double window, threshold; /* bytes */
-    struct path_chunk *head, *tail;             /* on the way, as sent */
-    struct path_chunk *lost_head, *lost_tail;   /* to be sent again */
+    double window, threshold;                 /* bytes */
+    struct path_chunk *head, *tail;           /* on the way, as sent */
+    struct path_chunk *lost_head, *lost_tail; /* to be sent again */
     int recovering;
     uint64_t recover_seq;
     uint64_t srtt_ns, min_rtt_ns;
@@ -129,7 +129,7 @@ struct path_conn {
     uint64_t to_server_ns, to_client_ns; /* latest arrivals: nothing overtakes */
     struct path_tcp tcp;
     /* the client's end */
-    uint64_t received; /* in order */
+    uint64_t received;         /* in order */
     struct path_range *ranges; /* behind a gap */
     size_t n_ranges, ranges_cap;
     struct path_request *head, *tail; /* answers in the stream */

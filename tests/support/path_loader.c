@@ -198,8 +198,7 @@ static void send_one(struct path_target *t) {
     conn->outstanding_bytes += r->bytes;
     conn->n_outstanding++;
     note_burst(t, r->bytes);
-    t->max_in_flight_bytes =
-        STN_MAX(t->max_in_flight_bytes, stn_window_in_flight(&t->window));
+    t->max_in_flight_bytes = STN_MAX(t->max_in_flight_bytes, stn_window_in_flight(&t->window));
     path_push(sim, path_up_ns(conn), PATH_REQUEST, r);
 }
 
@@ -226,7 +225,8 @@ static void end_round(struct path_target *t) {
         conn->srtt_is_new = 0;
     }
     t->round_began_ns = now_ns;
-    if (least_ns != UINT64_MAX && !is_scout(t, t->conns[0])) stn_window_confirm(w, least_ns, now_ns);
+    if (least_ns != UINT64_MAX && !is_scout(t, t->conns[0]))
+        stn_window_confirm(w, least_ns, now_ns);
     struct stn_width_round round = {
         .rate = w->rate,
         .n_ready = t->n_ready + (is_scout(t, t->conns[0]) ? 1 : 0),

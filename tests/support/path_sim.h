@@ -46,9 +46,9 @@ enum path_service {
 struct path_server {
     enum path_service service;
     uint64_t min_ns, mean_ns;
-    unsigned concurrency;    /* requests served at a time */
-    double cap;              /* bytes a second of all answers; 0: none */
-    unsigned overload_above; /* so many requests waiting: OVERLOADED; 0: never */
+    unsigned concurrency;                   /* requests served at a time */
+    double cap;                             /* bytes a second of all answers; 0: none */
+    unsigned overload_above;                /* so many requests waiting: OVERLOADED; 0: never */
     uint64_t stall_from_ns, stall_until_ns; /* nothing is served */
     /* state */
     struct path_sim *sim;
@@ -91,7 +91,7 @@ struct path_target { /* a server, as a loader sees it */
     uint64_t *received;
     size_t n_bins;
     uint64_t received_bytes, n_done;
-    uint64_t max_wait_ns;       /* a request's */
+    uint64_t max_wait_ns; /* a request's */
     uint64_t max_in_flight_bytes;
     uint64_t burst_began_ns, burst_bytes;
     double max_burst; /* bytes sent within a millisecond, of two quanta of the pace and a request,

@@ -20,9 +20,7 @@ void path_tcp_init(struct path_conn *conn) {
         path_cubic_init(conn);
 }
 
-uint64_t path_tcp_rto_ns(const struct path_conn *conn) {
-    return conn->tcp.srtt_ns + RTO_MIN_NS;
-}
+uint64_t path_tcp_rto_ns(const struct path_conn *conn) { return conn->tcp.srtt_ns + RTO_MIN_NS; }
 
 /* ---- lists ---- */
 
