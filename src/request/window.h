@@ -8,8 +8,10 @@
  * congestion-based congestion control", ACM Queue 14(5), 2016; so are the maximum filter, the marks
  * on samples that the application limited, and the drain). Twice, because a request takes half a
  * round trip before it is worth anything to the sender, and because what waits at the server is
- * what TCP needs to find a higher rate. Less, down to a little more than once, while a queue stands
- * on the way: then the path has all it can carry, and the rest only waits or is dropped.
+ * what TCP needs to find a higher rate. Less, down to once and a few requests, while a queue stands
+ * on the way: then the path has all it can carry, and the rest only waits or is dropped. And three
+ * times where the rate has fallen of late and a queue stands: then others fill it, and a loss of
+ * theirs or ours makes answers take a round trip more.
  *
  * No socket and no clock: it is told what went and came, and when; times are nanoseconds of any
  * steady clock. Not thread-safe. Nothing is allocated. */
