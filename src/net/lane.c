@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/machine.h"
 #include "net/parts.h"
 
 #define LONG_PATH_NS (3 * STN_NS_PER_MS)
@@ -34,9 +35,10 @@ static unsigned n_local_nodes(const struct stn_session *s) {
 static void set_width(struct stn_node *node, enum stn_lane lane, uint64_t rtt_ns) {
     struct stn_session *s = node->session;
     unsigned first = lanes[lane].links_short, min = lanes[lane].links_min;
+    unsigned share = lanes[lane].links_long_part * stn_local_ranks(); /* this host's other ranks */
     unsigned max = rtt_ns < LONG_PATH_NS ? lanes[lane].links_max_short : lanes[lane].links_max_long;
     if (rtt_ns >= LONG_PATH_NS) /* and the scout */
-        first = stn_width_first(rtt_ns, n_local_nodes(s)) / lanes[lane].links_long_part + 1;
+        first = stn_width_first(rtt_ns, n_local_nodes(s)) / share + 1;
     if (s->connections) first = min = max = s->connections;
     first = STN_MAX(first, node->control[lane].width.wanted);
     stn_width_init(&node->control[lane].width, first, min, max);

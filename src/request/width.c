@@ -8,7 +8,7 @@
 /* Over all nodes. In a path's first round trips each connection brings 14 kB, 29 kB ...: twice as
  * many save one of them, which is worth it where they are long. */
 #define FIRST_LONG 32
-#define FIRST_LONGEST 64
+#define FIRST_LONGEST 128
 #define LONGEST_NS (150 * STN_NS_PER_MS)
 #define FIRST_LONG_MIN 8
 #define FIRST_SHORT 4

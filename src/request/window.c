@@ -73,11 +73,10 @@ uint64_t stn_window_in_flight(const struct stn_window *w) {
 
 /* ---- the window ---- */
 
-/* Each connection's first answers, until anything is known: more than TCP sends in a round trip,
- * and one behind the other, so that it does not rest between them. */
+/* Each connection's first answer, until anything is known: more than TCP sends in a round trip. */
 static double first_bytes(const struct stn_window *w) {
-    double requests = 2 * STN_MIN(w->typical_bytes, FIRST_REQUEST_BYTES_MAX);
-    return w->n_connections * STN_MAX(requests, (double)FIRST_FLIGHT_BYTES);
+    double request = STN_MIN(w->typical_bytes, FIRST_REQUEST_BYTES_MAX);
+    return w->n_connections * STN_MAX(request, (double)FIRST_FLIGHT_BYTES);
 }
 
 /* What is under way fluctuates by its root, and a few times that lets no connection run dry; of

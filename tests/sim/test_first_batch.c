@@ -17,7 +17,7 @@
 #include "support/peer_inside.h"
 #include "support/tree.h"
 
-enum { LINKS = 3, ROWS = 2 * LINKS, HELD_MAX = 256, ROUNDS_MAX = 6, BLOB_BYTES = 900 };
+enum { LINKS = 3, ROWS = LINKS, HELD_MAX = 256, ROUNDS_MAX = 6, BLOB_BYTES = 900 };
 
 #define CHECK_OK(call, err)                                                                        \
     do {                                                                                           \

@@ -262,7 +262,7 @@ static void test_a_node_that_becomes_slow_is_asked_less(void **state) {
     count_asked(before);
     uint64_t p99_ns = p99_of(500);
     double share = share_of(before, SLOW);
-    assert_true(share > 0.2 && share < 0.5);
+    assert_true(share > 0.15 && share < 0.5);
     slow.delay_ns[SLOW] = 200 * MS;
     struct stn_session_stats stats = stats_now();
     pass(2000);
@@ -306,9 +306,9 @@ static void test_a_node_that_hangs_for_a_while_is_done_without(void **state) {
     pass(1000);
     loops.n_times = 0;
     slow.delay_ns[SLOW] = UINT64_MAX;
-    pass(500);
+    pass(800);
     count_asked(before);
-    pass(1500);
+    pass(1200);
     assert_int_equal(loops.c.asked[SLOW], before[SLOW]); /* nothing new goes there */
     pthread_mutex_lock(&loops.lock);
     for (unsigned i = 0; i < loops.n_times; i++) assert_true(loops.times_ns[i] < 400 * MS);

@@ -8,7 +8,7 @@ static void check_clean(double mbit, double rtt_ms, enum path_cc cc, uint64_t sa
     struct bench b;
     bench_init(&b, mbit, rtt_ms, cc);
     b.loader.sample_bytes = sample_bytes;
-    int n_first = rtt_ms < 3 ? 4 : 32, n_most = rtt_ms < 3 ? 4 : 128;
+    int n_first = (int)stn_width_first(MS(rtt_ms), 1), n_most = rtt_ms < 3 ? 4 : 128;
     double rtt_s = rtt_ms / 1e3, buffers = (double)b.t->buffer_bytes / rtt_s; /* a connection's */
     double reach = STN_MIN(b.rate, .9 * n_most * buffers);
     int grows = reach > n_first * buffers;
@@ -30,9 +30,10 @@ static void check_clean(double mbit, double rtt_ms, enum path_cc cc, uint64_t sa
               b.name, (double)sample_bytes / 1e3, share, soon_s, soon_s / rtt_s,
               flight / bench_product(&b), flight / bound, flight_start / bound, b.t->max_conns,
               b.t->max_burst, (double)b.link.max_queued_bytes / b.rate * 1e3);
-    /* Samples that take long come in lumps. BBR overshoots a queue of one product at its start, and
+    /* The first flights of all connections are more than a slow link's queue holds.
+     * Samples that take long come in lumps. BBR overshoots a queue of one product at its start, and
      * rests each 10 s for a round trip and more. */
-    int is_rough = grows || mbit < 5 || rtt_ms > 500 || sample_bytes > 1000000;
+    int is_rough = grows || mbit <= 10 || rtt_ms > 500 || sample_bytes > 1000000;
     at_least(b.name, share, is_rough ? .85 : cc == PATH_BBR ? .92 : .95);
     at_most(b.name, flight, bound);
     at_most(b.name, flight_start, 2 * bound + first_s * b.rate);
@@ -148,7 +149,7 @@ static void test_window_keeps_to_a_capped_server(void **state) {
                       b.name, share, flight / bound, b.t->max_conns);
             at_least(b.name, share, .95);
             at_most(b.name, flight, bound);
-            at_most(b.name, b.t->max_conns, 100); /* some trials */
+            at_most(b.name, b.t->max_conns, 128); /* some trials */
             bench_fini(&b);
         }
 }
