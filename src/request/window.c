@@ -37,7 +37,7 @@
 #define DRAIN_MAX_NS (2 * STN_NS_PER_S) /* ... and so long more, if nothing came */
 #define DRAIN_SAMPLES 8
 #define ANSWERS_FIRST 8
-#define CHANGE_NS (2 * STN_NS_PER_S) /* not more often */
+#define CHANGE_ROUNDS 10 /* not more often */
 #define CONFIRM_SLACK_NS STN_NS_PER_MS
 #define LONG_PATH_NS (3 * STN_NS_PER_MS) /* where queues take longer than servers */
 #define SERVICE_MAX_NS STN_NS_PER_S /* a proxy may end TCP nearby, and the path begin behind it */
@@ -191,7 +191,9 @@ static void note_measured(struct stn_window *w, uint64_t now_ns) {
  * a long path bytes take more than twice as long: it may be another one. On a short one it may be
  * the server that takes longer. */
 static int has_changed(const struct stn_window *w, uint64_t now_ns) {
-    if (newest_rate(w) >= w->measured_rate / 4 || now_ns - w->measured_ns < CHANGE_NS) return 0;
+    if (newest_rate(w) >= w->measured_rate / 4 ||
+        now_ns - w->measured_ns < CHANGE_ROUNDS * stn_window_round_ns(w))
+        return 0;
     return w->rtt_ns < LONG_PATH_NS || stn_window_queued_ns(w) > response_ns(w);
 }
 
@@ -201,7 +203,8 @@ static int wants_drain(const struct stn_window *w, uint64_t now_ns) {
     uint64_t believed_ns = STN_MAX((uint64_t)MEASURED_NS, MEASURED_ROUNDS * response_ns(w));
     uint64_t since_ns = w->rtt_ns < LONG_PATH_NS ? w->drained_ns : w->measured_ns;
     if (w->phase != STN_WINDOW_STEADY) return 0;
-    if (w->rtt_ns < LONG_PATH_NS && !w->has_drained) believed_ns = CHANGE_NS;
+    if (w->rtt_ns < LONG_PATH_NS && !w->has_drained)
+        believed_ns = CHANGE_ROUNDS * stn_window_round_ns(w);
     return now_ns - since_ns > believed_ns || has_changed(w, now_ns);
 }
 
