@@ -21,8 +21,15 @@ static int is_counted(const struct stn_try *t) {
     return t->in_window && t->query->lane == STN_LANE_READ;
 }
 
-static int may_be_second(const struct stn_query_call *q) {
-    return q->lane == STN_LANE_READ && !q->is_write && q->statement && q->n_replicas > 1;
+static int is_read(const struct stn_query_call *q) {
+    return q->lane == STN_LANE_READ && !q->is_write && q->statement;
+}
+
+/* By another replica, or over another one of many connections: on a long path it is mostly one of
+ * them that has lost a segment. */
+static int may_be_second(const struct stn_try *t) {
+    return is_read(t->query) &&
+           (t->query->n_replicas > 1 || stn_lane_is_wide(t->node, STN_LANE_READ));
 }
 
 static struct stn_stragglers *kind_of(const struct stn_try *t) {
@@ -49,7 +56,7 @@ void stn_hedge_begun(struct stn_try *t, uint64_t now_ns) {
     if (t->is_begun) return;
     end_waiting(t);
     t->is_begun = 1;
-    if (may_be_second(t->query) && !t->is_second && !t->is_late)
+    if (may_be_second(t) && !t->is_second && !t->is_late)
         stn_hedge_in_time(wait_of(t), now_ns - t->call.sent_ns);
 }
 
@@ -86,6 +93,9 @@ static int send_second(struct stn_try *t, uint64_t now_ns) {
     struct stn_query_call *q = t->query;
     if (stn_try_other(t)) return 0;
     struct stn_node *node = stn_route_second(q->session, q, now_ns);
+    if (!node && is_fit(t->node, now_ns) && stn_lane_is_wide(t->node, q->lane) &&
+        stn_lane_has_room(t->node, q->lane, q->weight_bytes))
+        node = t->node;
     if (!node || !stn_statement_is_ready(node, q->statement, q->lane, now_ns)) return 0;
     return stn_try_send(q, node, now_ns) == STERNA_OK;
 }
@@ -99,7 +109,7 @@ static uint64_t waits_since_ns(const struct stn_try *t) {
 /* Those that have waited longer than nearly all others do. Returns when the next one will have. */
 static uint64_t mark_late_of(struct stn_stragglers *kind, uint64_t now_ns) {
     for (struct stn_try *t; (t = kind->unchecked); kind->unchecked = t->newer) {
-        if (kind_of(t) != kind || t->is_begun || t->is_second || !may_be_second(t->query)) continue;
+        if (kind_of(t) != kind || t->is_begun || t->is_second || !may_be_second(t)) continue;
         uint64_t late_ns = stn_hedge_late_ns(&kind->wait), since_ns = waits_since_ns(t);
         if (late_ns == UINT64_MAX) return UINT64_MAX;
         if (now_ns < since_ns + late_ns) return since_ns + late_ns;
@@ -127,7 +137,7 @@ static int is_stuck(const struct stn_try *t, uint64_t now_ns) {
 
 static int may_be_hedged(const struct stn_try *t, uint64_t now_ns) {
     const struct stn_query_call *q = t->query;
-    return may_be_second(q) && !q->was_hedged && !t->is_second && !stn_try_other(t) &&
+    return may_be_second(t) && !q->was_hedged && !t->is_second && !stn_try_other(t) &&
            !t->node->suspect_ns && !was_overloaded(t->node, now_ns) &&
            stn_hedge_may(&q->session->hedge_budget, q->weight_bytes);
 }
@@ -216,7 +226,7 @@ static int is_overdue(struct stn_session *s, const struct stn_node *node, uint64
     const struct stn_try *t = node->n_out ? oldest_at(s, node) : NULL;
     *since_ns = t ? t->call.sent_ns : node->owed_ns;
     if (!t) return node->owed_bytes > 0;
-    int may_be_late = may_be_second(t->query) && !t->is_second;
+    int may_be_late = may_be_second(t) && !t->is_second;
     return t->is_begun || t->is_late || !may_be_late || stn_hedge_late_ns(wait_of(t)) == UINT64_MAX;
 }
 
@@ -244,7 +254,8 @@ static void judge_all(struct stn_session *s, uint64_t now_ns) {
 static void move(struct stn_session *s, uint64_t now_ns) {
     int failed = 0;
     for (struct stn_try *t = s->oldest; t && failed < LOOKED_AT_MAX; t = t->newer) {
-        if (!t->node->suspect_ns || t->was_moved || !may_be_second(t->query)) continue;
+        if (!t->node->suspect_ns || t->was_moved || !is_read(t->query)) continue;
+        if (t->query->n_replicas < 2) continue;
         if (stn_try_other(t)) continue; /* it is elsewhere already */
         if (!send_second(t, now_ns)) {
             failed++;

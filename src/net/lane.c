@@ -157,19 +157,26 @@ static double through_s(const struct stn_link *link, uint64_t bytes, double mean
            (STN_MAX(rate, mean / SLOW_MAX) + 1);
 }
 
-struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard,
-                               uint64_t bytes) {
+int stn_lane_is_wide(const struct stn_node *node, enum stn_lane lane) {
+    return is_scout(node, lane, 0);
+}
+
+struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane,
+                               const struct stn_lane_wish *wish) {
+    static const struct stn_lane_wish any = {.shard = UINT32_MAX};
     struct stn_link *best = NULL, *best_of_shard = NULL;
     double least = 0, least_of_shard = 0;
+    if (!wish) wish = &any;
     if (!lane_is_ready(node, lane)) lane = lane == STN_LANE_READ ? STN_LANE_WRITE : STN_LANE_READ;
     double mean = mean_rate(node, lane);
     for (unsigned i = node->n_links[lane]; i-- > 0;) { /* the scout last */
         struct stn_link *link = node->links[lane][i];
         int is_spare = link->surplus || is_scout(node, lane, i);
-        if (!stn_link_is_usable(link) || (is_spare && best)) continue;
-        double busy = through_s(link, bytes, mean);
+        if (!stn_link_is_usable(link) || link->conn == wish->avoid || (is_spare && best)) continue;
+        double busy = through_s(link, wish->bytes, mean);
         if (!best || busy < least || best->surplus) least = busy, best = link;
-        if (shard == UINT32_MAX || stn_conn_supported(link->conn)->shard != shard) continue;
+        if (wish->shard == UINT32_MAX || stn_conn_supported(link->conn)->shard != wish->shard)
+            continue;
         if (!best_of_shard || busy < least_of_shard) least_of_shard = busy, best_of_shard = link;
     }
     return best_of_shard ? best_of_shard : best;

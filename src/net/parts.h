@@ -150,11 +150,17 @@ void stn_node_drop_link(struct stn_node *node, enum stn_lane lane, unsigned at);
 void stn_lane_init(struct stn_node *node, uint64_t now_ns);
 /* A node's links of a lane, opened if need be. */
 void stn_lane_open(struct stn_node *node, enum stn_lane lane);
-/* A ready link over which an answer of so many bytes will be here first, of the shard (UINT32_MAX:
- * any) if there is one; or NULL. A lane that has none uses another's: a server may allow us but
- * one. */
-struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane, uint32_t shard,
-                               uint64_t bytes);
+struct stn_lane_wish {            /* for a link */
+    uint32_t shard;               /* preferred; UINT32_MAX: any */
+    uint64_t bytes;               /* of the answer */
+    const struct stn_conn *avoid; /* not this one; or NULL */
+};
+/* The ready link over which the answer will be here first; or NULL. A lane that has none uses
+ * another's: a server may allow us but one. `wish` NULL: any. */
+struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane,
+                               const struct stn_lane_wish *wish);
+/* It has so many links that one of them says nothing about the others. */
+int stn_lane_is_wide(const struct stn_node *node, enum stn_lane lane);
 int stn_lane_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
 void stn_lane_sent(struct stn_node *node, struct stn_try *t, uint64_t now_ns);
 /* It is not on its way any more: answered, or given up. */

@@ -8,9 +8,10 @@
 
 #define AHEAD_MIN_BYTES (1 << 20)
 #define FIRST_AHEAD_BYTES ((uint64_t)16 << 20) /* before anything is known: about a batch */
-/* Until requests of a node that has fallen silent are asked for elsewhere, and their answers here
- * (two round trips more), others' answers must have somewhere to go. */
-#define STALL_NS (300 * STN_NS_PER_MS)
+/* Until requests of a node that has fallen silent, or of a connection that lost a segment twice,
+ * are asked for elsewhere, and their answers here (two round trips more), others' answers must have
+ * somewhere to go. */
+#define STALL_NS STN_NS_PER_S
 
 static void add_link(struct sterna_path *path, const struct stn_link *link) {
     struct stn_conn_stats now;

@@ -165,7 +165,7 @@ static const struct stn_call_ops asking_ops = {.done = asking_done};
 /* AGAIN: it could not be asked now. ENOMEM. */
 static int ask(struct stn_node *node, struct stn_statement *t, struct stn_prepared *p,
                enum stn_lane lane, uint64_t now_ns) {
-    struct stn_link *link = stn_lane_link(node, lane, UINT32_MAX, 0);
+    struct stn_link *link = stn_lane_link(node, lane, NULL);
     struct asking *a = link ? calloc(1, sizeof *a) : NULL;
     if (!a) return link ? STERNA_ENOMEM : STERNA_AGAIN;
     *a = (struct asking){.call = {.ops = &asking_ops}, .node = node, .statement = t};
@@ -330,7 +330,7 @@ static struct stn_conn *conn_for_prime(struct stn_session *s, struct stn_node **
         if (stn_address_equals(&s->nodes[i]->address, address)) *node = s->nodes[i];
     if (control) return control;
     for (unsigned i = 0; i < s->n_nodes; i++) {
-        struct stn_link *link = stn_lane_link(s->nodes[i], STN_LANE_READ, UINT32_MAX, 0);
+        struct stn_link *link = stn_lane_link(s->nodes[i], STN_LANE_READ, NULL);
         if (link) return *node = s->nodes[i], link->conn;
     }
     return NULL;

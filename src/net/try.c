@@ -150,9 +150,11 @@ static int send_frame(struct stn_conn *conn, struct stn_try *t, const struct stn
 int stn_try_send(struct stn_query_call *q, struct stn_node *node, uint64_t now_ns) {
     struct stn_try *t = &q->tries[q->tries[0].node != NULL];
     struct stn_conn *control = q->statement ? NULL : stn_control_conn_of(node);
-    struct stn_link *link =
-        control ? NULL
-                : stn_lane_link(node, q->lane, stn_route_shard(node, q, now_ns), q->weight_bytes);
+    const struct stn_try *first = q->tries[0].node == node ? &q->tries[0] : NULL;
+    const struct stn_lane_wish wish = {.shard = stn_route_shard(node, q, now_ns),
+                                       .bytes = q->weight_bytes,
+                                       .avoid = first ? first->call.conn : NULL};
+    struct stn_link *link = control ? NULL : stn_lane_link(node, q->lane, &wish);
     struct stn_conn *conn = link ? link->conn : control;
     const struct stn_prepared *p = q->statement ? stn_prepared_at(node, q->statement) : NULL;
     if (!conn) return STERNA_AGAIN;
