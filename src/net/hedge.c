@@ -88,14 +88,19 @@ int stn_hedge_may_go_to(const struct stn_query_call *q, const struct stn_node *n
            stn_lane_has_room(node, q->lane, q->weight_bytes);
 }
 
+/* Of the same node: that many answers are late there says nothing, all that is left may be so. */
+static int may_ask_again(const struct stn_try *t, uint64_t now_ns) {
+    const struct stn_query_call *q = t->query;
+    return stn_lane_is_wide(t->node, q->lane) && !t->node->suspect_ns &&
+           !was_overloaded(t->node, now_ns) && stn_lane_has_room(t->node, q->lane, q->weight_bytes);
+}
+
 /* 1: it is on its way. */
 static int send_second(struct stn_try *t, uint64_t now_ns) {
     struct stn_query_call *q = t->query;
     if (stn_try_other(t)) return 0;
     struct stn_node *node = stn_route_second(q->session, q, now_ns);
-    if (!node && is_fit(t->node, now_ns) && stn_lane_is_wide(t->node, q->lane) &&
-        stn_lane_has_room(t->node, q->lane, q->weight_bytes))
-        node = t->node;
+    if (!node && may_ask_again(t, now_ns)) node = t->node;
     if (!node || !stn_statement_is_ready(node, q->statement, q->lane, now_ns)) return 0;
     return stn_try_send(q, node, now_ns) == STERNA_OK;
 }
@@ -154,7 +159,7 @@ static uint64_t hedge(struct stn_session *s, uint64_t now_ns) {
             uint64_t due_ns = waits_since_ns(t) + stn_hedge_after_ns(wait_of(t));
             at_ns = STN_MIN(at_ns, due_ns > now_ns ? due_ns : UINT64_MAX);
             if (now_ns < due_ns) continue;
-        } else if (!is_stuck(t, now_ns)) {
+        } else if (!is_stuck(t, now_ns) && !stn_try_is_slow(t, now_ns)) {
             continue;
         }
         if (!send_second(t, now_ns)) continue;

@@ -12,6 +12,7 @@
 #define CONFIRM_LINKS 4 /* asked in a round */
 #define SCOUT_LINKS_MIN 8
 #define SLOW_MAX 32 /* times slower than the others, a link is taken to be at most */
+#define SLOW_IDLE 4 /* and one that has nothing to do */
 
 /* Cassandra bounds the request bytes of one client (heap / 40), which writes reach first; and
  * answers not at all, so the window must. */
@@ -135,7 +136,7 @@ int stn_node_is_ready(const struct stn_node *node) {
     return lane_is_ready(node, STN_LANE_READ) || lane_is_ready(node, STN_LANE_WRITE);
 }
 
-static double mean_rate(const struct stn_node *node, enum stn_lane lane) {
+double stn_lane_mean_rate(const struct stn_node *node, enum stn_lane lane) {
     double sum = 0;
     unsigned n = 0;
     for (unsigned i = 0; i < node->n_links[lane]; i++) {
@@ -146,15 +147,15 @@ static double mean_rate(const struct stn_node *node, enum stn_lane lane) {
     return sum / STN_MAX(n, 1U);
 }
 
-/* So long until an answer of so many bytes would be here, too. A link that has nothing to do is
- * taken to be like the others: with losses on the way each is slow at times, and gets over it only
- * while it has something to do. */
+/* So long until an answer of so many bytes would be here, too. A link that has nothing to do is not
+ * taken to be much slower than the others: with losses on the way each is slow at times, and gets
+ * over it only while it has something to do. */
 static double through_s(const struct stn_link *link, uint64_t bytes, double mean) {
     struct stn_conn_stats now;
     stn_conn_stats(link->conn, &now);
-    double rate = now.calls > 0 && link->is_measured ? link->rate : STN_MAX(link->rate, mean);
+    double least = !link->is_measured ? mean : now.calls > 0 ? mean / SLOW_MAX : mean / SLOW_IDLE;
     return (double)(now.outstanding_bytes - now.landed_bytes + bytes) /
-           (STN_MAX(rate, mean / SLOW_MAX) + 1);
+           (STN_MAX(link->rate, least) + 1);
 }
 
 int stn_lane_is_wide(const struct stn_node *node, enum stn_lane lane) {
@@ -168,7 +169,7 @@ struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane,
     double least = 0, least_of_shard = 0;
     if (!wish) wish = &any;
     if (!lane_is_ready(node, lane)) lane = lane == STN_LANE_READ ? STN_LANE_WRITE : STN_LANE_READ;
-    double mean = mean_rate(node, lane);
+    double mean = stn_lane_mean_rate(node, lane);
     for (unsigned i = node->n_links[lane]; i-- > 0;) { /* the scout last */
         struct stn_link *link = node->links[lane][i];
         int is_spare = link->surplus || is_scout(node, lane, i);

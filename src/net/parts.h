@@ -159,6 +159,7 @@ struct stn_lane_wish {            /* for a link */
  * another's: a server may allow us but one. `wish` NULL: any. */
 struct stn_link *stn_lane_link(struct stn_node *node, enum stn_lane lane,
                                const struct stn_lane_wish *wish);
+double stn_lane_mean_rate(const struct stn_node *node, enum stn_lane lane); /* of a link, bytes/s */
 /* It has so many links that one of them says nothing about the others. */
 int stn_lane_is_wide(const struct stn_node *node, enum stn_lane lane);
 int stn_lane_has_room(const struct stn_node *node, enum stn_lane lane, uint64_t bytes);
@@ -393,6 +394,8 @@ void stn_hedge_left(struct stn_try *t);
  * all is connected in this lane. */
 struct stn_node *stn_route(struct stn_session *s, struct stn_query_call *q, uint64_t now_ns,
                            int *hopeless);
+/* Its answer comes, but so much more slowly than over other links that it will take long. */
+int stn_try_is_slow(const struct stn_try *t, uint64_t now_ns);
 /* Another replica that may be asked besides (stn_hedge_may_go_to()) and has not failed the call.
  * NULL: none now. */
 struct stn_node *stn_route_second(struct stn_session *s, const struct stn_query_call *q,

@@ -7,6 +7,7 @@
 
 /* A transfer goes on if it got bytes within the last round trip, or this. */
 #define STALL_MIN_NS (20 * STN_NS_PER_MS)
+#define SLOW 4 /* times, than over another link */
 
 /* ---- those that are out ---- */
 
@@ -73,6 +74,18 @@ static int is_moving(const struct stn_try *t, uint64_t now_ns) {
     return now_ns < conn.last_byte_ns + STN_MAX(conn.min_rtt_ns, STALL_MIN_NS);
 }
 
+int stn_try_is_slow(const struct stn_try *t, uint64_t now_ns) {
+    struct stn_conn_stats conn;
+    if (!t->is_begun || !stn_lane_is_wide(t->node, t->query->lane)) return 0;
+    stn_conn_stats(t->call.conn, &conn);
+    uint64_t silence_ns = stn_hedge_silence_ns(conn.min_rtt_ns);
+    double since_s = (double)(now_ns - t->call.first_byte_ns) / 1e9;
+    double left = (double)t->query->weight_bytes - (double)conn.landed_bytes;
+    double rate = ((double)conn.landed_bytes + 1) / (since_s + 1e-9);
+    return since_s * 1e9 > (double)silence_ns && left / rate * 1e9 > (double)silence_ns &&
+           rate < stn_lane_mean_rate(t->node, t->query->lane) / SLOW;
+}
+
 /* The first row of a call that begins is the one that lands, unless it got stuck on its way. */
 static int on_row(struct stn_call *call, const struct stn_cql_value *small) {
     struct stn_try *t = STN_OUTER(call, struct stn_try, call), *other = stn_try_other(t);
@@ -80,7 +93,8 @@ static int on_row(struct stn_call *call, const struct stn_cql_value *small) {
     uint64_t now_ns = stn_session_now(q->session);
     stn_hedge_begun(t, now_ns);
     if (other && other->is_begun) {
-        struct stn_try *loser = is_moving(other, now_ns) ? t : other;
+        int goes_on = is_moving(other, now_ns) && !stn_try_is_slow(other, now_ns);
+        struct stn_try *loser = goes_on ? t : other;
         stn_try_lose(loser, now_ns);
         if (loser == t) return STERNA_ECANCELED;
     }
