@@ -6,6 +6,8 @@
 
 #include "support/check.h"
 
+#define AHEAD_BYTES ((uint64_t)64 << 20)
+
 struct stn_statement {
     char *text;
     enum { SELECT, INSERT, DELETE } verb;
@@ -477,4 +479,15 @@ int stn_cassandra_field(struct stn_cassandra *c, uint8_t number, struct stn_cass
     for (size_t i = 0; i < c->n_fields; i++)
         if (c->fields[i].number == number) return *out = c->fields[i], 1;
     return 0;
+}
+
+void stn_session_ahead(struct stn_session *s, uint64_t *ahead_bytes, uint64_t *slack_bytes) {
+    (void)s;
+    *ahead_bytes = AHEAD_BYTES;
+    *slack_bytes = 0;
+}
+
+void stn_session_path(struct stn_session *s, struct sterna_path *out) {
+    (void)s;
+    *out = (struct sterna_path){.phase = STERNA_PATH_STEADY};
 }
