@@ -60,8 +60,6 @@ uint64_t stn_window_round_ns(const struct stn_window *w) {
 
 static double product(const struct stn_window *w) { return w->rate_max * seconds(response_ns(w)); }
 
-uint64_t stn_window_product_bytes(const struct stn_window *w) { return (uint64_t)product(w); }
-
 uint64_t stn_window_queued_ns(const struct stn_window *w) {
     uint64_t least_ns = w->rtt_ns + CONFIRM_SLACK_NS;
     return w->rtt_ns && w->transport_ns > least_ns ? w->transport_ns - least_ns : 0;

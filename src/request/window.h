@@ -115,8 +115,6 @@ uint64_t stn_window_due(const struct stn_window *w, uint64_t bytes, uint64_t now
 
 /* Bytes asked for and not here: whole answers, minus what has landed of them. */
 uint64_t stn_window_in_flight(const struct stn_window *w);
-/* Rate times response time; 0: not known yet. */
-uint64_t stn_window_product_bytes(const struct stn_window *w);
 /* So long bytes wait in queues on the way. */
 uint64_t stn_window_queued_ns(const struct stn_window *w);
 uint64_t stn_window_round_ns(const struct stn_window *w); /* so long takes a round */
