@@ -1,0 +1,414 @@
+/* Loader: batches read ahead. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "core.h"
+
+struct loader {
+    struct core_handle handle;
+};
+
+static struct core_handle *handle_of(PyObject *self) {
+    return &CORE_DATA(self, struct loader)->handle;
+}
+static sterna_loader *enter(PyObject *self) {
+    return core_handle_enter(core_module_of(self), handle_of(self), "loader");
+}
+static void leave(PyObject *self) { core_handle_leave(handle_of(self)); }
+
+static void close_loader(void *p) {
+    sterna_loader *l = p;
+    sterna_loader_close(&l);
+}
+
+/* ---- open and close ---- */
+
+static PyObject *open_loader(PyTypeObject *type, sterna_store *store, PyObject *selection,
+                             const struct sterna_loader_options *o) {
+    struct core_module *m = PyType_GetModuleState(type);
+    struct sterna_error err = {0};
+    sterna_loader *loader = NULL;
+    sterna_selection *s = core_selection_get(m, selection);
+    int rc;
+    if (!s) return NULL;
+    Py_BEGIN_ALLOW_THREADS rc = sterna_loader_open(&loader, store, s, o, &err);
+    sterna_selection_close(&s);
+    Py_END_ALLOW_THREADS if (rc < 0) return core_raise(m, rc, &err);
+    PyObject *self = core_new(type);
+    if (self)
+        core_handle_init(handle_of(self), loader, close_loader);
+    else
+        sterna_loader_close(&loader);
+    return self;
+}
+
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static const char *const orders[] = {"strict", "arrival", NULL};
+    static const char *const unevens[] = {"pad", "drop", "exact", NULL};
+    static const char *const on_errors[] = {"raise", "substitute", "mask", NULL};
+    struct core_module *m = PyType_GetModuleState(type);
+    struct sterna_loader_options o;
+    struct core_texts fields = {0};
+    Py_buffer state = {0}, expect = {0};
+    PyObject *store = NULL, *selection = NULL, *self = NULL;
+    int order = STERNA_ORDER_STRICT, uneven = STERNA_UNEVEN_PAD, on_error = STERNA_ON_ERROR_RAISE;
+    core_keep keep = NULL;
+    const struct core_argument table[] = {
+        {"store", CORE_STORE, &store, CORE_REQUIRED, NULL, 0},
+        {"selection", CORE_SELECTION, &selection, CORE_REQUIRED, NULL, 0},
+        {"batch_size", CORE_UNSIGNED, &o.batch_size, 0, NULL, 0},
+        {"seed", CORE_U64, &o.seed, 0, NULL, 0},
+        {"epoch", CORE_U64, &o.epoch, 0, NULL, 0},
+        {"epochs", CORE_U64, &o.epochs, 0, NULL, 0},
+        {"shuffle", CORE_FLAG, &o.shuffle, 0, NULL, 0},
+        {"order", CORE_WORD, &order, 0, orders, 0},
+        {"uneven", CORE_WORD, &uneven, 0, unevens, 0},
+        {"rank", CORE_UNSIGNED, &o.rank, 0, NULL, 0},
+        {"world_size", CORE_UNSIGNED, &o.world_size, 0, NULL, 0},
+        {"memory_bytes", CORE_U64, &o.memory_bytes, 0, NULL, 0},
+        {"on_error", CORE_WORD, &on_error, 0, on_errors, 0},
+        {"max_errors", CORE_U64, &o.max_errors, CORE_OR_NONE, NULL, 0},
+        {"fields", CORE_TEXTS, &fields, CORE_OR_NONE, NULL, 0},
+        {"threads", CORE_UNSIGNED, &o.threads, 0, NULL, 0},
+        {"max_rate", CORE_U64, &o.max_rate_bytes_s, 0, NULL, 0},
+        {"request_timeout_ms", CORE_UNSIGNED, &o.request_timeout_ms, 0, NULL, 0},
+        {"max_attempts", CORE_UNSIGNED, &o.max_attempts, 0, NULL, 0},
+        {"state", CORE_BUFFER, &state, CORE_OR_NONE, NULL, 0},
+        {"expect_selection", CORE_BUFFER, &expect, CORE_OR_NONE | CORE_EXACT, NULL,
+         STERNA_HASH_BYTES},
+    };
+    sterna_loader_options_init(&o);
+    if (core_arguments(m, "Loader", args, kwargs, table, CORE_COUNT(table), 2, &keep) < 0)
+        goto done;
+    o.order = (enum sterna_order)order;
+    o.uneven = (enum sterna_uneven)uneven;
+    o.on_error = (enum sterna_on_error)on_error;
+    o.fields = fields.at;
+    o.n_fields = fields.n;
+    o.state = state.buf;
+    o.state_bytes = (size_t)state.len;
+    o.expect_selection = expect.buf;
+    sterna_store *s = core_handle_enter(m, core_store_handle(store), "store");
+    if (s) {
+        self = open_loader(type, s, selection, &o);
+        core_handle_leave(core_store_handle(store));
+    }
+done:
+    PyBuffer_Release(&state);
+    PyBuffer_Release(&expect);
+    Py_XDECREF(keep);
+    return self;
+}
+
+static PyObject *cancel(PyObject *self, PyObject *unused) {
+    sterna_loader *l = enter(self);
+    (void)unused;
+    if (!l) return NULL;
+    sterna_loader_cancel(l);
+    leave(self);
+    Py_RETURN_NONE;
+}
+
+/* Whoever waits in next() wakes up with CanceledError; the last one to leave closes it. */
+static PyObject *do_close(PyObject *self, PyObject *unused) {
+    struct core_handle *h = handle_of(self);
+    (void)unused;
+    if (h->users > 0 && h->p && h->forks == core_forks()) sterna_loader_cancel(h->p);
+    core_handle_close(h);
+    Py_RETURN_NONE;
+}
+
+static void dealloc(PyObject *self) {
+    core_handle_close(handle_of(self));
+    core_delete(self);
+}
+
+/* ---- next ---- */
+
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Waits in slices, so that signal handlers run between them: an exception from one of them leaves
+ * the loader as it is. Returns the library's code, or STERNA_AGAIN with an exception. */
+static int wait_next(sterna_loader *l, sterna_batch **batch, int timeout_ms,
+                     struct sterna_error *err) {
+    int64_t until_ms = now_ms() + timeout_ms;
+    for (;;) {
+        int64_t left_ms = timeout_ms < 0 ? CORE_SLICE_MS : until_ms - now_ms();
+        int slice_ms = left_ms < 0 ? 0 : left_ms > CORE_SLICE_MS ? CORE_SLICE_MS : (int)left_ms;
+        int rc;
+        Py_BEGIN_ALLOW_THREADS rc = sterna_loader_next(l, batch, slice_ms, err);
+        Py_END_ALLOW_THREADS if (rc != STERNA_AGAIN || PyErr_CheckSignals() < 0) return rc;
+        if (timeout_ms >= 0 && now_ms() >= until_ms) return rc;
+    }
+}
+
+static PyObject *next(PyObject *self, PyObject *args) {
+    struct core_module *m = core_module_of(self);
+    struct sterna_error err = {0};
+    int timeout_ms = -1;
+    core_keep keep = NULL;
+    const struct core_argument table[] = {{"timeout_ms", CORE_INT, &timeout_ms, 0, NULL, 0}};
+    if (core_arguments(m, "next", args, NULL, table, 1, 1, &keep) < 0) return NULL;
+    sterna_loader *l = enter(self);
+    if (!l) return NULL;
+    sterna_batch *batch = NULL;
+    int rc = wait_next(l, &batch, timeout_ms, &err);
+    leave(self);
+    switch (rc) {
+    case STERNA_OK:
+        return core_batch_new(m, batch);
+    case STERNA_END:
+        Py_RETURN_NONE;
+    case STERNA_AGAIN:
+        if (PyErr_Occurred()) return NULL;
+        return core_raise_text(m, STERNA_ETIMEOUT, "no batch was ready within %d ms", timeout_ms);
+    default:
+        return core_raise(m, rc, &err);
+    }
+}
+
+static PyObject *file_number(PyObject *self, PyObject *unused) {
+    sterna_loader *l = enter(self);
+    (void)unused;
+    if (!l) return NULL;
+    int fd = sterna_loader_fd(l);
+    leave(self);
+    return PyLong_FromLong(fd);
+}
+
+/* ---- where it stands ---- */
+
+static PyObject *state(PyObject *self, PyObject *unused) {
+    struct core_module *m = core_module_of(self);
+    sterna_loader *l = enter(self);
+    PyObject *state = NULL;
+    size_t bytes = 0, cap = 0;
+    int rc;
+    (void)unused;
+    if (!l) return NULL;
+    do { /* it may have grown: another thread has taken a batch */
+        rc = sterna_loader_state(l, state ? PyBytes_AsString(state) : NULL, cap, &bytes);
+        if (rc != STERNA_EINVAL || bytes <= cap) break;
+        Py_XDECREF(state);
+        state = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)bytes);
+        cap = bytes;
+    } while (state);
+    leave(self);
+    if (state && rc == STERNA_OK && bytes < cap) {
+        PyObject *shorter = PyBytes_FromStringAndSize(PyBytes_AsString(state), (Py_ssize_t)bytes);
+        Py_DECREF(state);
+        state = shorter;
+    }
+    if (!state || rc == STERNA_OK) return state;
+    Py_DECREF(state);
+    return core_raise(m, rc, NULL);
+}
+
+static PyObject *get_steps(PyObject *self, void *closure) {
+    sterna_loader *l = enter(self);
+    (void)closure;
+    if (!l) return NULL;
+    uint64_t steps = sterna_loader_steps(l);
+    leave(self);
+    return PyLong_FromUnsignedLongLong(steps);
+}
+
+/* ---- statistics ---- */
+
+#define COUNT(s, field)                                                                            \
+    { #field, offsetof(struct s, field) }
+struct count {
+    const char *name;
+    size_t offset;
+};
+
+static const struct count stats_counts[] = {
+    COUNT(sterna_stats, batches),
+    COUNT(sterna_stats, samples),
+    COUNT(sterna_stats, bytes),
+    COUNT(sterna_stats, padded),
+    COUNT(sterna_stats, errors),
+    COUNT(sterna_stats, substituted),
+    COUNT(sterna_stats, masked),
+    COUNT(sterna_stats, duplicates),
+    COUNT(sterna_stats, missing),
+    COUNT(sterna_stats, requests),
+    COUNT(sterna_stats, retries),
+    COUNT(sterna_stats, late),
+    COUNT(sterna_stats, misrouted),
+    COUNT(sterna_stats, corrupt),
+    COUNT(sterna_stats, dropped),
+    COUNT(sterna_stats, copied_bytes),
+    COUNT(sterna_stats, in_flight),
+    COUNT(sterna_stats, in_flight_bytes),
+    COUNT(sterna_stats, in_flight_bytes_max),
+    COUNT(sterna_stats, memory_bytes),
+    COUNT(sterna_stats, memory_bytes_max),
+    COUNT(sterna_stats, memory_budget_bytes),
+    COUNT(sterna_stats, leases),
+    COUNT(sterna_stats, allocations),
+    COUNT(sterna_stats, first_batch_ns),
+    COUNT(sterna_stats, elapsed_ns),
+};
+
+static const struct count path_counts[] = {
+    COUNT(sterna_path, rtt_ns),         COUNT(sterna_path, rtt_far_ns),
+    COUNT(sterna_path, rate_bytes_s),   COUNT(sterna_path, rate_max_bytes_s),
+    COUNT(sterna_path, window_bytes),   COUNT(sterna_path, in_flight_bytes),
+    COUNT(sterna_path, received_bytes), COUNT(sterna_path, hedges),
+    COUNT(sterna_path, hedged_bytes),   COUNT(sterna_path, suspects),
+    COUNT(sterna_path, overloaded),     COUNT(sterna_path, lost_connections),
+    COUNT(sterna_path, retrying),       COUNT(sterna_path, segments),
+    COUNT(sterna_path, out_of_order),   COUNT(sterna_path, holes),
+    COUNT(sterna_path, retransmitted),  COUNT(sterna_path, tcp_rtt_ns),
+};
+
+static PyObject *counts(const void *from, const struct count *table, size_t n) {
+    PyObject *d = PyDict_New();
+    for (size_t i = 0; d && i < n; i++) {
+        uint64_t value = *(const uint64_t *)(const void *)((const char *)from + table[i].offset);
+        if (core_set_u64(d, table[i].name, value) < 0) Py_CLEAR(d);
+    }
+    return d;
+}
+
+static PyObject *stalls(const struct sterna_stats *s) {
+    static const char *const causes[STERNA_STALL_COUNT] = {
+        [STERNA_STALL_CONNECT] = "connect",     [STERNA_STALL_LATENCY] = "latency",
+        [STERNA_STALL_BANDWIDTH] = "bandwidth", [STERNA_STALL_SERVER] = "server",
+        [STERNA_STALL_DECODE] = "decode",       [STERNA_STALL_BUDGET] = "budget",
+        [STERNA_STALL_RATE] = "max-rate",
+    };
+    PyObject *d = PyDict_New();
+    for (int i = 0; d && i < STERNA_STALL_COUNT; i++)
+        if (core_set_u64(d, causes[i], s->stall_ns[i]) < 0) Py_CLEAR(d);
+    return d;
+}
+
+static PyObject *stats(PyObject *self, PyObject *unused) {
+    struct sterna_stats s;
+    sterna_loader *l = enter(self);
+    (void)unused;
+    if (!l) return NULL;
+    Py_BEGIN_ALLOW_THREADS sterna_loader_stats(l, &s);
+    Py_END_ALLOW_THREADS leave(self);
+    PyObject *d = counts(&s, stats_counts, CORE_COUNT(stats_counts));
+    if (d &&
+        (core_set(d, "stall_ns", stalls(&s)) < 0 || core_set_text(d, "verdict", s.verdict) < 0))
+        Py_CLEAR(d);
+    return d;
+}
+
+static PyObject *path(PyObject *self, PyObject *unused) {
+    static const char *const phases[] = {"local",  "connecting", "ramp",
+                                         "steady", "drain",      "back-off"};
+    struct sterna_path p;
+    sterna_loader *l = enter(self);
+    (void)unused;
+    if (!l) return NULL;
+    Py_BEGIN_ALLOW_THREADS sterna_loader_path(l, &p);
+    Py_END_ALLOW_THREADS leave(self);
+    PyObject *d = counts(&p, path_counts, CORE_COUNT(path_counts));
+    if (d &&
+        (core_set_text(d, "phase", phases[p.phase]) < 0 ||
+         core_set_u64(d, "connections", p.connections) < 0 ||
+         core_set_u64(d, "connections_max", p.connections_max) < 0 ||
+         core_set_u64(d, "nodes", p.nodes) < 0 || core_set_text(d, "decision", p.decision) < 0 ||
+         core_set_text(d, "trouble", p.trouble) < 0))
+        Py_CLEAR(d);
+    return d;
+}
+
+static PyObject *exception_of(const struct sterna_exception *e) {
+    PyObject *message = CORE_TEXT(e->message);
+    if (!message) return NULL;
+    return Py_BuildValue("{sy# sK sK si sN}", "id", (const char *)e->id,
+                         (Py_ssize_t)STERNA_ID_BYTES, "epoch", (unsigned long long)e->epoch,
+                         "index", (unsigned long long)e->index, "code", e->code, "message",
+                         message);
+}
+
+static PyObject *exceptions(PyObject *self, PyObject *unused) {
+    enum { KEPT = 1000 };
+    struct sterna_exception *all = malloc(KEPT * sizeof *all);
+    sterna_loader *l = all ? enter(self) : NULL;
+    size_t n = 0;
+    (void)unused;
+    if (!all) return PyErr_NoMemory();
+    PyObject *list = l ? PyList_New(0) : NULL;
+    if (l) {
+        Py_BEGIN_ALLOW_THREADS n = sterna_loader_exceptions(l, all, KEPT);
+        Py_END_ALLOW_THREADS leave(self);
+    }
+    for (size_t i = 0; list && i < n; i++) {
+        PyObject *e = exception_of(&all[i]);
+        if (!e || PyList_Append(list, e) < 0) Py_CLEAR(list);
+        Py_XDECREF(e);
+    }
+    free(all);
+    return list;
+}
+
+static PyMethodDef methods[] = {
+    {"next", next, METH_VARARGS,
+     "next($self, timeout_ms=-1, /)\n--\n\n"
+     "The next batch; None after the last epoch's last one. Any thread, one batch each. "
+     "TimeoutError\n"
+     "when the time is over; BudgetError if the batches that are held leave no room; "
+     "CanceledError;\n"
+     "ForkedError; what a sample failed with under on_error=\"raise\", and TooManyErrors. Signal\n"
+     "handlers run while it waits, and what they raise leaves the loader usable."},
+    {"fileno", file_number, METH_NOARGS,
+     "fileno($self, /)\n--\n\nA descriptor, readable while next(0) would not time out. Only to "
+     "poll."},
+    {"state", state, METH_NOARGS,
+     "state($self, /)\n--\n\nState of the last batch handed out (before the first: of the start)."},
+    {"stats", stats, METH_NOARGS,
+     "stats($self, /)\n--\n\n"
+     "Counts since it was opened, as in struct sterna_stats; stall_ns by cause; verdict in words."},
+    {"path", path, METH_NOARGS,
+     "path($self, /)\n--\n\nHow the way to the store is now, as in struct sterna_path."},
+    {"exceptions", exceptions, METH_NOARGS,
+     "exceptions($self, /)\n--\n\n"
+     "The newest 1000 of the samples given up, oldest first: id, epoch, index, code, message."},
+    {"cancel", cancel, METH_NOARGS,
+     "cancel($self, /)\n--\n\nA waiting and every later next() raises CanceledError. Any thread."},
+    {"close", do_close, METH_NOARGS,
+     "close($self, /)\n--\n\nStops all reading. Batches still held stay valid. Twice is fine."},
+    {0},
+};
+
+static PyGetSetDef getters[] = {
+    {"steps", get_steps, NULL, "Batches of a full epoch on this rank.", NULL},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc,
+     "Loader(store, selection, *, batch_size=256, seed=0, epoch=0, epochs=1, shuffle=True,\n"
+     "       order='strict', uneven='pad', rank=0, world_size=1, memory_bytes=0, "
+     "on_error='raise',\n"
+     "       max_errors=None, fields=None, threads=0, max_rate=0, request_timeout_ms=0,\n"
+     "       max_attempts=0, state=None, expect_selection=None)\n--\n\n"
+     "Batches of a selection, read ahead within memory_bytes (0: chosen) as soon as it exists.\n"
+     "epochs=0: endless. max_rate in bytes a second, 0: no bound. max_errors=None: 100. state: go "
+     "on\n"
+     "from there. expect_selection: the selection's hash, or MismatchError. BudgetError names the\n"
+     "smallest memory that works."},
+    {Py_tp_new, new},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getters},
+    {0, NULL},
+};
+
+PyType_Spec core_loader_spec = {
+    .name = "sterna._core.Loader",
+    .basicsize = CORE_SIZE(struct loader),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};

@@ -1,0 +1,1 @@
+"""Image data sets kept far away, in shuffled batches."""
