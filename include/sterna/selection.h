@@ -116,8 +116,12 @@ struct sterna_split_options {
     const char *by; /* column: samples of one value never straddle parts; NULL: each its own */
     const char *stratify; /* column: shares are reported (with exact: held) per value; or NULL */
     const char *where;    /* only these samples; NULL: all */
+    sterna_selection *selection; /* or only these, in its order, carrying its columns; NULL: all */
     uint64_t seed;
     int exact; /* exact shares, at the price that adding samples may move old ones */
+    /* NULL: each part is saved in the store under its name. Else nothing is: out[n_parts] gets the
+     * selections, to be closed by the caller; all NULL after a failure. */
+    sterna_selection **out;
 };
 
 /* One line of the report: stratum is NULL for the total. */
@@ -128,9 +132,10 @@ struct sterna_split_row {
     double share_wanted, share_got;
 };
 
-/* Splits the store's samples into named selections (one for each part, replacing older ones of that
- * name). A group's part is Philox(seed, group) against the cumulated shares, so that it depends
- * neither on other samples nor on order. Groups win over strata. */
+/* Splits the store's samples, or some, into selections: one for each part, saved (replacing older
+ * ones of that name) or handed over, which is possible where the store cannot be written. A group's
+ * part is Philox(seed, group) against the cumulated shares, so that it depends neither on other
+ * samples nor on order. Groups win over strata. Errors as sterna_select; EREADONLY. */
 STERNA_API int sterna_split(sterna_store *store, const struct sterna_split_options *options,
                             void (*report)(void *ctx, const struct sterna_split_row *row),
                             void *ctx, struct sterna_error *err);

@@ -29,10 +29,16 @@ int sterna_query(sterna_store *store, const struct sterna_query_options *options
     return rc < 0 ? rc : stn_catalog_query(store->catalog, options, row, ctx, err);
 }
 
+static void clear_parts(const struct sterna_split_options *o) {
+    if (!o || o->struct_size != sizeof *o || !o->out) return;
+    for (size_t i = 0; i < o->n_parts; i++) o->out[i] = NULL;
+}
+
 int sterna_split(sterna_store *store, const struct sterna_split_options *options,
                  void (*report)(void *ctx, const struct sterna_split_row *row), void *ctx,
                  struct sterna_error *err) {
     stn_error_clear(err);
+    clear_parts(options);
     int rc = stn_store_check(store, err);
     if (rc == STERNA_OK) rc = stn_store_list(store, err);
     if (rc < 0) return rc;

@@ -141,7 +141,7 @@ int stn_catalog_select(sterna_selection **out, struct stn_catalog *c, const char
 int stn_catalog_select_ids(sterna_selection **out, struct stn_catalog *c,
                            const struct sterna_select_options *o, struct sterna_error *err);
 
-/* sterna_split over this catalogue, into DIR/selections. */
+/* sterna_split over this catalogue, into DIR/selections (of which nothing is needed with `out`). */
 int stn_catalog_split(struct stn_catalog *c, const char *dir,
                       const struct sterna_split_options *options,
                       void (*report)(void *, const struct sterna_split_row *), void *ctx,

@@ -1,4 +1,4 @@
-/* Splits the samples into named selections.
+/* Splits samples into selections: saved under the parts' names, or handed to the caller.
  *
  * A group stands at a place on a line from 0 to 1 that depends on itself and the seed only:
  *   key    the sample's id; with `by`: UUIDv5 of the value's text, in the all-zero name space
@@ -26,6 +26,9 @@ struct split {
     const char *dir;
     size_t n_parts;
     double *shares, *ends; /* of each part; cumulated */
+    uint64_t n_chosen;     /* of the selection that is split, if it is one */
+    const char **columns;  /* that are read: those the parts carry, `by`, `stratify` */
+    size_t n_carried, n_columns;
     struct stn_snapshot snapshot;
     struct stn_sample_reader reader;
     struct stn_selection_builder **builders;
@@ -44,7 +47,8 @@ static int check_parts(const struct sterna_split_options *o, struct sterna_error
         return stn_fail(err, STERNA_EINVAL, "a split has 1 to %d parts, not %zu", PARTS_MAX,
                         o->n_parts);
     for (size_t i = 0; i < o->n_parts; i++) {
-        int rc = stn_selection_check_name(o->parts[i].name ? o->parts[i].name : "", err);
+        if (!o->parts[i].name) return stn_fail(err, STERNA_EINVAL, "parts[%zu] has no name", i);
+        int rc = o->out ? STERNA_OK : stn_selection_check_name(o->parts[i].name, err);
         if (rc < 0) return rc;
         for (size_t k = 0; k < i; k++)
             if (strcmp(o->parts[i].name, o->parts[k].name) == 0)
@@ -57,6 +61,29 @@ static int check_parts(const struct sterna_split_options *o, struct sterna_error
     if (fabs(sum - 1) > 1e-6)
         return stn_fail(err, STERNA_EINVAL, "the shares of the parts add up to %.9g, not to 1",
                         sum);
+    return STERNA_OK;
+}
+
+static int check_selection(const struct split *s, struct sterna_error *err) {
+    if (!s->o->selection) return STERNA_OK;
+    if (s->o->where)
+        return stn_fail(err, STERNA_EINVAL, "a split is of `where` or of a selection, not of both");
+    return stn_selection_check_dataset(s->o->selection, s->snapshot.schema.dataset_id,
+                                       "what is to be split", err);
+}
+
+static int take_columns(struct split *s, struct sterna_error *err) {
+    struct sterna_selection_info info = {.n = 0};
+    if (s->o->selection) sterna_selection_info(s->o->selection, &info);
+    s->n_chosen = info.n;
+    s->columns = stn_array((size_t)info.n_columns + 2, sizeof *s->columns);
+    if (!s->columns) return stn_fail_memory(err, "a split");
+    for (; s->n_carried < info.n_columns; s->n_carried++)
+        s->columns[s->n_carried] =
+            sterna_selection_column_name(s->o->selection, (uint32_t)s->n_carried);
+    s->n_columns = s->n_carried;
+    if (s->o->by) s->columns[s->n_columns++] = s->o->by;
+    if (s->o->stratify) s->columns[s->n_columns++] = s->o->stratify;
     return STERNA_OK;
 }
 
@@ -95,8 +122,8 @@ static uint32_t part_at(const struct split *s, uint64_t place) {
 
 static int key_of(const struct split *s, uint8_t key[16]) {
     static const uint8_t space[16];
-    const struct sterna_value *by = s->reader.values; /* the first column, if there is one */
-    if (!s->o->by || by->type == STERNA_NULL) {       /* a group of its own */
+    const struct sterna_value *by = s->reader.values + s->n_carried;
+    if (!s->o->by || by->type == STERNA_NULL) { /* a group of its own */
         memcpy(key, s->reader.id, 16);
         return STERNA_OK;
     }
@@ -109,7 +136,7 @@ static int key_of(const struct split *s, uint8_t key[16]) {
 static int stratum_of(struct split *s, uint32_t *stratum) {
     *stratum = 0;
     if (!s->o->stratify) return STERNA_OK;
-    return stn_strata_meet(&s->strata, &s->reader.values[s->o->by ? 1 : 0], stratum);
+    return stn_strata_meet(&s->strata, &s->reader.values[s->n_columns - 1], stratum);
 }
 
 /* Counts the sample in its group, which is made if it is new. */
@@ -163,18 +190,26 @@ static int place_sample(struct split *s, struct sterna_error *err) {
 
 /* ---- passes ---- */
 
+/* 1: the next of the samples that are split; 0: no more. */
+static int next_sample(struct split *s, struct sterna_error *err) {
+    if (!s->o->selection) return stn_sample_reader_next(&s->reader, err);
+    if (s->n_rows == s->n_chosen) return 0;
+    const uint8_t *id = sterna_selection_ids(s->o->selection)[s->n_rows];
+    stn_query_seek(&s->reader.query, id);
+    int rc = stn_sample_reader_next(&s->reader, err);
+    if (rc != 0) return rc;
+    return stn_query_fail_unknown(&s->reader.query, id, s->snapshot.schema.last_run, err);
+}
+
 static int pass(struct split *s, int placing, struct sterna_error *err) {
-    const char *columns[2];
-    size_t n = 0;
-    if (s->o->by) columns[n++] = s->o->by;
-    if (s->o->stratify) columns[n++] = s->o->stratify;
     const struct stn_query_spec spec = {.where = s->o->where,
-                                        .columns = columns,
-                                        .n_columns = n,
-                                        .as_of_run = s->snapshot.schema.last_run};
+                                        .columns = s->columns,
+                                        .n_columns = s->n_columns,
+                                        .as_of_run = s->snapshot.schema.last_run,
+                                        .by_id = s->o->selection != NULL};
     int rc = stn_sample_reader_open(&s->reader, &s->snapshot, &spec, err);
     s->n_rows = 0;
-    while (rc == STERNA_OK && (rc = stn_sample_reader_next(&s->reader, err)) > 0) {
+    while (rc == STERNA_OK && (rc = next_sample(s, err)) > 0) {
         rc = placing ? place_sample(s, err) : count_sample(s);
         if (rc == STERNA_ENOMEM) stn_fail_memory(err, "the groups of a split");
         s->n_rows++;
@@ -207,9 +242,12 @@ static int assign_exactly(struct split *s, struct sterna_error *err) {
 static int open_builders(struct split *s, struct sterna_error *err) {
     const struct stn_selection_spec spec = {.dataset_id = s->snapshot.schema.dataset_id,
                                             .run = s->snapshot.schema.last_run,
-                                            .n_fields = (uint32_t)s->snapshot.schema.n_fields};
+                                            .n_fields = (uint32_t)s->snapshot.schema.n_fields,
+                                            .columns = s->columns,
+                                            .n_columns = (uint32_t)s->n_carried};
     char *place = NULL;
-    int rc = stn_selection_make_dir(s->dir, STN_SELECTIONS_DIR, &place, err);
+    int rc =
+        s->o->out ? STERNA_OK : stn_selection_make_dir(s->dir, STN_SELECTIONS_DIR, &place, err);
     for (size_t i = 0; i < s->n_parts && rc == STERNA_OK; i++)
         rc = stn_selection_builder_open(&s->builders[i], place, &spec, err);
     free(place);
@@ -226,6 +264,14 @@ static int save(struct split *s, struct sterna_error *err) {
     }
     for (size_t i = 0; i < s->n_parts && rc == STERNA_OK; i++)
         rc = stn_selection_builder_commit(s->builders[i], err);
+    return rc;
+}
+
+static int hand_over(struct split *s, struct sterna_error *err) {
+    int rc = STERNA_OK;
+    for (size_t i = 0; i < s->n_parts && rc == STERNA_OK; i++)
+        rc = stn_selection_builder_finish(s->builders[i], NULL, &s->o->out[i], err);
+    for (size_t i = 0; i < s->n_parts && rc < 0; i++) sterna_selection_close(&s->o->out[i]);
     return rc;
 }
 
@@ -248,7 +294,7 @@ static int split(struct split *s, void (*report)(void *, const struct sterna_spl
     if (rc < 0) return rc;
     uint32_t *sorted = s->o->stratify ? stn_strata_sorted(&s->strata) : NULL;
     if ((s->o->stratify && !sorted) || count_groups(s) < 0) rc = stn_fail_memory(err, "a split");
-    if (rc == STERNA_OK) rc = save(s, err);
+    if (rc == STERNA_OK) rc = s->o->out ? hand_over(s, err) : save(s, err);
     if (rc == STERNA_OK && report)
         stn_split_report(&s->counts, s->o->parts, &s->strata, sorted, report, ctx);
     free(sorted);
@@ -259,6 +305,7 @@ static void fini(struct split *s) {
     for (size_t i = 0; s->builders && i < s->n_parts; i++)
         stn_selection_builder_close(&s->builders[i]);
     free(s->builders);
+    free(s->columns);
     free(s->shares);
     free(s->ends);
     stn_groups_fini(&s->groups);
@@ -277,7 +324,9 @@ int stn_catalog_split(struct stn_catalog *c, const char *dir,
     int rc = stn_query_check_options(options->struct_size, sizeof *options, "split", err);
     if (rc == STERNA_OK) rc = check_parts(options, err);
     if (rc == STERNA_OK) rc = take_shares(&s, err);
+    if (rc == STERNA_OK) rc = take_columns(&s, err);
     if (rc == STERNA_OK) rc = stn_catalog_snapshot(c, &s.snapshot, err);
+    if (rc == STERNA_OK) rc = check_selection(&s, err);
     if (rc == STERNA_OK && options->by) rc = stn_query_check_column(&s.snapshot, options->by, err);
     if (rc == STERNA_OK && options->stratify)
         rc = stn_query_check_column(&s.snapshot, options->stratify, err);

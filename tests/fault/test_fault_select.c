@@ -256,6 +256,43 @@ static void check_split(const char *dir, int rc) {
     if (rc == STERNA_OK && n != ALL) round_fail("%u samples in all parts", n);
 }
 
+/* The samples of a selection, into selections that are not saved. */
+static int split_in_memory(const char *dir, struct sterna_error *err) {
+    static const struct sterna_part parts[] = {{"one", 0.5}, {"two", 0.3}, {"three", 0.2}};
+    struct sterna_select_options chosen = select_options();
+    sterna_selection *all_samples = NULL, *out[3] = {NULL};
+    const struct sterna_selection_info none = {.n = 0};
+    struct sterna_selection_info info = none;
+    sterna_store *s;
+    unsigned n = 0;
+    (void)dir;
+    chosen.where = "label <> 1";
+    int rc = sterna_store_open(&s, store(), NULL, err);
+    if (rc < 0) return rc;
+    rc = sterna_select(&all_samples, s, &chosen, err);
+    const struct sterna_split_options o = {.struct_size = sizeof o,
+                                           .parts = parts,
+                                           .n_parts = STN_COUNT(parts),
+                                           .by = "note",
+                                           .stratify = "class",
+                                           .selection = all_samples,
+                                           .exact = 1,
+                                           .out = out};
+    if (rc == STERNA_OK) rc = sterna_split(s, &o, NULL, NULL, err);
+    for (size_t i = 0; i < STN_COUNT(parts); i++) {
+        if (!out[i] != (rc < 0)) round_fail("part %zu of a split that gave %d", i, rc);
+        if (out[i]) sterna_selection_info(out[i], &info);
+        n += (unsigned)info.n;
+        if (out[i] && info.n_columns != STN_COUNT(columns)) round_fail("no columns");
+        sterna_selection_close(&out[i]);
+        info = none;
+    }
+    if (rc == STERNA_OK && n != ALL - PER_CLASS) round_fail("%u samples in all parts", n);
+    sterna_selection_close(&all_samples);
+    sterna_store_close(&s);
+    return rc;
+}
+
 /* ---- all of it ---- */
 
 static void make_store(const char *dir) {
@@ -298,6 +335,7 @@ int main(void) {
         {"query", NULL, query, NULL},
         {"split", split_first, split_again, check_split},
         {"split exactly", split_first, split_exactly, check_split},
+        {"split in memory", NULL, split_in_memory, NULL},
     };
     static const struct sweep sweeps[] = {
         {FAULT_MEMORY, 0, 0},  {FAULT_MEMORY, 1, 0},   {FAULT_SQL_MEMORY, 0, 120},

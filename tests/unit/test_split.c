@@ -13,6 +13,7 @@
 #include "base/digest.h"
 #include "base/philox.h"
 #include "catalog/apportion.h"
+#include "catalog/selection.h"
 #include "sterna/sterna.h"
 #include "store.h"
 #include "support/temporary.h"
@@ -397,6 +398,176 @@ static void test_split_of_an_empty_store(void **state) {
     }
 }
 
+/* ---- of a selection, without saving ---- */
+
+static void close_all(sterna_selection *selections[3]) {
+    for (int i = 0; i < 3; i++) sterna_selection_close(&selections[i]);
+}
+
+static sterna_selection *choose(struct fixture *f, const struct sterna_select_options *options) {
+    struct sterna_select_options o = *options;
+    sterna_selection *s = NULL;
+    o.struct_size = sizeof o;
+    ok(f, sterna_select(&s, f->store, &o, &f->err));
+    return s;
+}
+
+static void check_same(const sterna_selection *a, const sterna_selection *b) {
+    struct sterna_selection_info one, two;
+    sterna_selection_info(a, &one);
+    sterna_selection_info(b, &two);
+    assert_int_equal(one.n, two.n);
+    assert_memory_equal(one.hash, two.hash, sizeof one.hash);
+    assert_memory_equal(one.dataset_id, two.dataset_id, sizeof one.dataset_id);
+    assert_int_equal(one.run, two.run);
+}
+
+static void test_split_in_memory_is_the_saved_one(void **state) {
+    static const char where[] = "label = 1 or patient > 100";
+    struct fixture *f = *state;
+    add_run(f, 0, 2000);
+    sterna_selection *some = choose(f, &(struct sterna_select_options){.where = where}),
+                     *in_memory[3], *saved;
+    for (int way = 0; way < 8; way++) {
+        struct sterna_split_options o = plain;
+        o.by = way & 1 ? "patient" : NULL;
+        o.stratify = way & 2 ? "class" : NULL;
+        o.exact = way >> 2;
+        o.selection = some;
+        o.out = in_memory;
+        split(f, &o);
+        assert_int_equal(access(test_path(f->dir, "selections"), F_OK), -1);
+        size_t n_rows = f->n_rows;
+        uint64_t n = f->rows[0].n, n_groups = f->rows[n_rows - 1].n_groups;
+
+        o.selection = NULL;
+        o.where = where;
+        o.out = NULL;
+        split(f, &o);
+        assert_int_equal(f->n_rows, n_rows);
+        assert_int_equal(f->rows[0].n, n);
+        assert_int_equal(f->rows[n_rows - 1].n_groups, n_groups);
+        for (int p = 0; p < 3; p++) {
+            saved = choose(f, &(struct sterna_select_options){.name = parts[p].name});
+            check_same(in_memory[p], saved);
+            sterna_selection_close(&saved);
+        }
+        close_all(in_memory);
+        char *selections = strdup(test_path(f->dir, "selections"));
+        test_dir_remove(&selections);
+    }
+    sterna_selection_close(&some);
+}
+
+/* Each part has its samples in the selection's order, with the selection's columns. */
+static void test_split_keeps_the_order_and_columns_of_a_selection(void **state) {
+    enum { N = 500 };
+    static const char *const columns[] = {"patient", "path"};
+    static uint8_t ids[N][STERNA_ID_BYTES];
+    struct fixture *f = *state;
+    add_run(f, 0, 600);
+    for (uint32_t i = 0; i < N; i++) id_of(N - 1 - i, ids[i]); /* no order of paths */
+    sterna_selection *some = choose(f,
+                                    &(struct sterna_select_options){
+                                        .ids = (const uint8_t(*)[STERNA_ID_BYTES])ids,
+                                        .n_ids = N,
+                                        .columns = columns,
+                                        .n_columns = 2}),
+                     *in_memory[3];
+    struct sterna_split_options o = plain;
+    o.stratify = "class";
+    o.selection = some;
+    o.out = in_memory;
+    for (int by = 0; by < 2; by++) {
+        uint64_t at[3] = {0};
+        if (by == 0) o.by = NULL;
+        if (by == 1) o.by = "patient"; /* and one of them */
+        split(f, &o);
+        for (uint32_t i = 0; i < N; i++) {
+            int p = 0;
+            struct sterna_value want, got;
+            struct sterna_selection_info info;
+            for (; p < 3; p++) { /* the part whose turn is this sample */
+                sterna_selection_info(in_memory[p], &info);
+                if (at[p] < info.n &&
+                    memcmp(sterna_selection_ids(in_memory[p])[at[p]], ids[i], STERNA_ID_BYTES) == 0)
+                    break;
+            }
+            if (p == 3) fail_msg("sample %u is in no part, or not in its place", i);
+            if (by == 0) assert_int_equal(p, part_by_rule(42, ids[i]));
+            assert_int_equal(info.n_columns, 2);
+            assert_string_equal(sterna_selection_column_name(in_memory[p], 1), "path");
+            sterna_selection_value(some, 0, i, &want);
+            sterna_selection_value(in_memory[p], 0, at[p], &got);
+            assert_int_equal(got.type, want.type);
+            assert_int_equal(got.i, want.i);
+            sterna_selection_value(some, 1, i, &want);
+            sterna_selection_value(in_memory[p], 1, at[p]++, &got);
+            assert_int_equal(got.text_bytes, want.text_bytes);
+            assert_memory_equal(got.text, want.text, want.text_bytes);
+        }
+        close_all(in_memory);
+    }
+    sterna_selection_close(&some);
+}
+
+static sterna_selection *selection_of(const uint8_t dataset_id[16], const uint8_t id[16]) {
+    const struct stn_selection_spec spec = {.dataset_id = dataset_id, .run = 1};
+    struct stn_selection_builder *b;
+    sterna_selection *s;
+    assert_int_equal(stn_selection_builder_open(&b, NULL, &spec, NULL), STERNA_OK);
+    assert_int_equal(stn_selection_builder_add(b, id, NULL, 0, NULL, NULL), STERNA_OK);
+    assert_int_equal(stn_selection_builder_finish(b, NULL, &s, NULL), STERNA_OK);
+    stn_selection_builder_close(&b);
+    return s;
+}
+
+static void refuse(struct fixture *f, const struct sterna_split_options *o, int code,
+                   const char *says) {
+    memset(o->out, 0xFF, 3 * sizeof *o->out);
+    int rc = sterna_split(f->store, o, keep_row, f, &f->err);
+    if (rc != code || !strstr(f->err.message, says)) fail_msg("%d: %s", rc, f->err.message);
+    for (int i = 0; i < 3; i++) assert_null(o->out[i]);
+}
+
+static void test_split_of_a_selection_refuses(void **state) {
+    static const uint8_t other[16] = {7};
+    static const struct sterna_part free_names[] = {{"fold 1", 0.5}, {"/", 0.3}, {"", 0.2}},
+                                    twice[] = {{"a b", 0.5}, {"a b", 0.3}, {"c", 0.2}},
+                                    nameless[] = {{"a", 0.5}, {NULL, 0.3}, {"c", 0.2}};
+    struct fixture *f = *state;
+    struct sterna_store_info info;
+    uint8_t id[16];
+    add_run(f, 0, 30);
+    id_of(31, id);
+    ok(f, sterna_store_info(f->store, &info, &f->err));
+    sterna_selection *out[3], *foreign = selection_of(other, id),
+                              *gone = selection_of(info.dataset_id, id);
+    struct sterna_split_options o = plain;
+    o.out = out;
+    o.selection = foreign;
+    refuse(f, &o, STERNA_EMISMATCH, "of data set 07000000");
+    o.selection = gone;
+    refuse(f, &o, STERNA_ENOTFOUND, "no sample");
+    o.where = "label = 1";
+    refuse(f, &o, STERNA_EINVAL, "where");
+    o.selection = NULL;
+    o.where = "case when path like '%f.jpg' then json_extract('{', '$') else 1 end"; /* midway */
+    refuse(f, &o, STERNA_EQUERY, "malformed JSON");
+    o.where = NULL;
+    o.parts = twice;
+    refuse(f, &o, STERNA_EINVAL, "'a b' is named twice");
+    o.parts = nameless;
+    refuse(f, &o, STERNA_EINVAL, "parts[1]");
+    assert_int_equal(f->n_rows, 0);
+    o.parts = free_names; /* which are no names of files, if nothing is saved */
+    split(f, &o);
+    assert_string_equal(f->rows[1].part, "/");
+    close_all(out);
+    sterna_selection_close(&foreign);
+    sterna_selection_close(&gone);
+}
+
 #define unit(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -410,6 +581,9 @@ int main(void) {
         unit(test_split_refuses),
         unit(test_split_that_fails_replaces_nothing),
         unit(test_split_of_an_empty_store),
+        unit(test_split_in_memory_is_the_saved_one),
+        unit(test_split_keeps_the_order_and_columns_of_a_selection),
+        unit(test_split_of_a_selection_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
