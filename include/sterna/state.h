@@ -38,6 +38,13 @@ STERNA_API int sterna_state_info(const void *state, size_t bytes, struct sterna_
 STERNA_API int sterna_states_merge(const void *const *states, const size_t *bytes, size_t n,
                                    void *out, size_t cap, size_t *size, struct sterna_error *err);
 
+/* The state with `step` batches of its epoch delivered: what sterna_batch_state() gave, or will
+ * give, of the batch before that step. For a consumer that counts steps, and not batches. Only in
+ * strict order, and from the state's base_step to the epoch's last step (else EINVAL, as if cap is
+ * too small for *size). `out` may be `state`. */
+STERNA_API int sterna_state_at_step(const void *state, size_t bytes, uint64_t step, void *out,
+                                    size_t cap, size_t *size, struct sterna_error *err);
+
 /* Saves a state to `path`, replaced atomically, with its selection beside it as
  * PATH.selection; and reads both back (*state is malloc'ed: free() it; *selection may be NULL
  * in the call if not wanted). ENOTFOUND if there is no such file. */

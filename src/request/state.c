@@ -197,12 +197,14 @@ static int check_ranks(const struct stn_state *states, size_t n, struct sterna_e
     return STERNA_OK;
 }
 
-/* In strict order all ranks are at the same step, so that one of them knows for all. */
-static int speaks_for_all(const struct stn_state *s) {
-    return s->world_size == 1 ||
-           (s->order == STERNA_ORDER_STRICT && used_words(&s->delivered) == 0 &&
-            (stn_state_finished(s) || s->delivered.watermark == s->step * s->batch_size));
+/* Does the step alone say which rows were delivered? Not where arrival order went before. */
+static int is_in_step(const struct stn_state *s) {
+    return s->order == STERNA_ORDER_STRICT && used_words(&s->delivered) == 0 &&
+           (stn_state_finished(s) || s->delivered.watermark == s->step * s->batch_size);
 }
+
+/* In strict order all ranks are at the same step, so that one of them knows for all. */
+static int speaks_for_all(const struct stn_state *s) { return s->world_size == 1 || is_in_step(s); }
 
 static int turn_delivered(const struct stn_state *const *by_rank, const struct stn_state *only,
                           uint64_t turn) {
@@ -290,6 +292,24 @@ int stn_state_merge(struct stn_state *out, const struct stn_state *states, size_
     return rc < 0 ? stn_fail_memory(err, "merged state") : STERNA_OK;
 }
 
+int stn_state_set_step(struct stn_state *s, uint64_t step, struct sterna_error *err) {
+    struct stn_plan plan;
+    stn_state_plan(s, &plan);
+    if (!is_in_step(s))
+        return stn_fail(err, STERNA_EINVAL,
+                        "a state of arrival order knows no other steps than its own: save the "
+                        "state of the batch");
+    if (step < s->base_step || step - s->base_step > plan.n_steps)
+        return stn_fail(err, STERNA_EINVAL,
+                        "step %llu: this state can tell of steps %llu to %llu of epoch %llu",
+                        (unsigned long long)step, (unsigned long long)s->base_step,
+                        (unsigned long long)(s->base_step + plan.n_steps),
+                        (unsigned long long)s->epoch);
+    s->step = step - s->base_step;
+    s->delivered.watermark = STN_MIN(s->step * s->batch_size, plan.n_rows);
+    return STERNA_OK;
+}
+
 /* ---- public ---- */
 
 int sterna_state_info(const void *state, size_t bytes, struct sterna_state_info *out,
@@ -320,6 +340,27 @@ int sterna_state_info(const void *state, size_t bytes, struct sterna_state_info 
     return STERNA_OK;
 }
 
+static int hand_out(const struct stn_state *s, void *out, size_t cap, size_t *size,
+                    struct sterna_error *err) {
+    *size = stn_state_encode(s, out, cap);
+    if (*size <= cap) return STERNA_OK;
+    return stn_fail(err, STERNA_EINVAL, "the state needs %zu bytes, there is room for %zu", *size,
+                    cap);
+}
+
+int sterna_state_at_step(const void *state, size_t bytes, uint64_t step, void *out, size_t cap,
+                         size_t *size, struct sterna_error *err) {
+    struct stn_state s;
+    stn_error_clear(err);
+    *size = 0;
+    int rc = stn_state_decode(&s, state, bytes, err);
+    if (rc < 0) return rc;
+    rc = stn_state_set_step(&s, step, err);
+    if (rc == STERNA_OK) rc = hand_out(&s, out, cap, size, err);
+    stn_state_fini(&s);
+    return rc;
+}
+
 int sterna_states_merge(const void *const *states, const size_t *bytes, size_t n, void *out,
                         size_t cap, size_t *size, struct sterna_error *err) {
     stn_error_clear(err);
@@ -330,12 +371,7 @@ int sterna_states_merge(const void *const *states, const size_t *bytes, size_t n
     for (size_t i = 0; i < n && rc == STERNA_OK; i++)
         rc = stn_state_decode(&all[i], states[i], bytes[i], err);
     if (rc == STERNA_OK) rc = stn_state_merge(&merged, all, n, err);
-    if (rc == STERNA_OK) {
-        *size = stn_state_encode(&merged, out, cap);
-        if (*size > cap)
-            rc = stn_fail(err, STERNA_EINVAL,
-                          "the merged state needs %zu bytes, there is room for %zu", *size, cap);
-    }
+    if (rc == STERNA_OK) rc = hand_out(&merged, out, cap, size, err);
     stn_state_fini(&merged);
     for (size_t i = 0; i < n; i++) stn_state_fini(&all[i]);
     free(all);

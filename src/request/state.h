@@ -51,4 +51,7 @@ int stn_state_finished(const struct stn_state *s);
 int stn_state_merge(struct stn_state *out, const struct stn_state *states, size_t n,
                     struct sterna_error *err);
 
+/* So many batches of the epoch delivered, those of earlier parts included; strict order only. */
+int stn_state_set_step(struct stn_state *s, uint64_t step, struct sterna_error *err);
+
 #endif

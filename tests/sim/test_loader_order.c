@@ -329,6 +329,69 @@ static void test_loader_resume_on_other_worlds(void **state) {
         }
 }
 
+/* States after each batch of what is left of the epoch, and before the first: all[0 .. n]. */
+static size_t read_states(struct sim *sim, const struct sterna_loader_options *o,
+                          struct saved *all) {
+    sterna_loader *loader;
+    sterna_batch *b;
+    size_t n = 0;
+    assert_ok(sim_open(sim, &loader, o, NULL));
+    assert_ok(sterna_loader_state(loader, all[0].bytes, sizeof all[0].bytes, &all[0].size));
+    while (sim_next(sim, loader, &b, NULL) == STERNA_OK) {
+        n++;
+        assert_ok(sterna_batch_state(b, all[n].bytes, sizeof all[n].bytes, &all[n].size));
+        sterna_batch_release(&b);
+    }
+    sterna_loader_close(&loader);
+    return n;
+}
+
+/* Each of them tells all others; the first one has step `base` of the epoch. */
+static void check_at_step(const struct saved *all, size_t n, uint64_t base) {
+    uint8_t got[sizeof all->bytes];
+    size_t size;
+    struct sterna_error err;
+    for (size_t from = 0; from <= n; from++)
+        for (size_t to = 0; to <= n; to++) {
+            int rc = sterna_state_at_step(all[from].bytes, all[from].size, base + to, got,
+                                          sizeof got, &size, &err);
+            if (rc < 0) fail_msg("from %zu to %zu of %zu: %s", from, to, n, err.message);
+            assert_int_equal(size, all[to].size);
+            assert_memory_equal(got, all[to].bytes, size);
+        }
+    assert_int_equal(
+        sterna_state_at_step(all[0].bytes, all[0].size, base + n + 1, got, sizeof got, &size, NULL),
+        STERNA_EINVAL);
+}
+
+static void test_loader_state_at_step_is_that_of_the_batch(void **state) {
+    (void)state;
+    static const uint64_t sizes[] = {0, 1, 5, 33, 100};
+    static struct saved all[12], rest[12];
+    for (size_t s = 0; s < STN_COUNT(sizes); s++)
+        for (uint32_t world = 1; world <= 4; world++)
+            for (uint32_t rank = 0; rank < world; rank++)
+                for (int uneven = STERNA_UNEVEN_PAD; uneven <= STERNA_UNEVEN_EXACT; uneven++) {
+                    struct sim sim;
+                    sim_init(&sim, sizes[s]);
+                    sim_make_selection(&sim);
+                    struct sterna_loader_options o = sim_options();
+                    o.world_size = world;
+                    o.rank = rank;
+                    o.uneven = (enum sterna_uneven)uneven;
+                    size_t n = read_states(&sim, &o, all);
+                    check_at_step(all, n, 0);
+                    if (n > 1) { /* what is left after a batch, on another world */
+                        o.state = all[1].bytes;
+                        o.state_bytes = all[1].size;
+                        o.world_size = world + 1;
+                        o.batch_size = 9;
+                        check_at_step(rest, read_states(&sim, &o, rest), 1);
+                    }
+                    sim_fini(&sim);
+                }
+}
+
 static void test_loader_state_is_refused_for_other_data(void **state) {
     (void)state;
     struct sim sim, other;
@@ -366,6 +429,7 @@ int main(void) {
         cmocka_unit_test(test_loader_resume_at_every_batch_strict),
         cmocka_unit_test(test_loader_resume_at_every_batch_arrival),
         cmocka_unit_test(test_loader_resume_on_other_worlds),
+        cmocka_unit_test(test_loader_state_at_step_is_that_of_the_batch),
         cmocka_unit_test(test_loader_state_is_refused_for_other_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

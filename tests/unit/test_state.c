@@ -170,6 +170,49 @@ static void test_state_merge_refuses_what_does_not_fit(void **state) {
     assert_int_equal(stn_state_merge(&merged, pair, 2, NULL), STERNA_EMISMATCH);
 }
 
+/* What it gives of batches is looked at in tests/sim. */
+static void test_state_at_step_refuses(void **state) {
+    (void)state;
+    const struct stn_state strict = example(1, 3, STERNA_ORDER_STRICT);
+    struct stn_state arrival = example(1, 3, STERNA_ORDER_ARRIVAL), switched = strict,
+                     part = strict;
+    stn_delivered_add(&switched.delivered, 5); /* by arrival, then resumed in strict order */
+    part.base = 600, part.base_step = 25;      /* 400 positions: 17 steps */
+    const struct {
+        const struct stn_state *state;
+        uint64_t step;
+        size_t cap;
+        const char *says; /* NULL: it is fine */
+    } rows[] = {
+        {&strict, 0, 512, NULL},
+        {&strict, 42, 512, NULL},
+        {&strict, 43, 512, "steps 0 to 42 of epoch 2"},
+        {&strict, UINT64_MAX, 512, "steps 0 to 42"},
+        {&strict, 7, 127, "128 bytes"},
+        {&part, 24, 512, "steps 25 to 42"},
+        {&part, 25, 512, NULL},
+        {&part, 42, 512, NULL},
+        {&part, 43, 512, "steps 25 to 42"},
+        {&arrival, 0, 512, "arrival"},
+        {&switched, 0, 512, "arrival"},
+    };
+    for (size_t i = 0; i < STN_COUNT(rows); i++) {
+        struct sterna_error err = {0};
+        struct sterna_state_info info;
+        uint8_t buf[512];
+        size_t n = stn_state_encode(rows[i].state, buf, sizeof buf), size;
+        int rc = sterna_state_at_step(buf, n, rows[i].step, buf, rows[i].cap, &size, &err);
+        if (rc != (rows[i].says ? STERNA_EINVAL : STERNA_OK) ||
+            (rows[i].says && !strstr(err.message, rows[i].says)))
+            fail_msg("row %zu: %d: %s", i, rc, err.message);
+        if (rc < 0) continue;
+        assert_ok(sterna_state_info(buf, size, &info, NULL));
+        assert_int_equal(info.step, rows[i].step);
+    }
+    size_t size;
+    assert_int_equal(sterna_state_at_step("", 0, 0, NULL, 0, &size, NULL), STERNA_EFORMAT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state_bytes_come_back_equal),
@@ -180,6 +223,7 @@ int main(void) {
         cmocka_unit_test(test_state_any_world_goes_on_arrival),
         cmocka_unit_test(test_state_one_strict_rank_speaks_for_all),
         cmocka_unit_test(test_state_merge_refuses_what_does_not_fit),
+        cmocka_unit_test(test_state_at_step_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
