@@ -4,6 +4,7 @@
 
 #include "sterna/batch.h"
 #include "sterna/copy.h"
+#include "sterna/dlpack.h"
 #include "sterna/error.h"
 #include "sterna/ingest.h"
 #include "sterna/loader.h"

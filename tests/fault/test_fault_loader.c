@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "batch/dlpack_abi.h"
 #include "fault/sweep.h"
 #include "support/dataset.h"
 #include "support/temporary.h"
@@ -51,15 +52,37 @@ static void check_copy(const sterna_batch *b) {
             round_fail("a copied row has other bytes");
 }
 
+/* Its labels as a tensor, which outlives it. */
+static int export_labels(sterna_batch *b, struct DLManagedTensorVersioned **out,
+                         struct sterna_error *err) {
+    struct sterna_batch_info info;
+    sterna_batch_info(b, &info);
+    const int64_t n = info.n_rows;
+    const struct sterna_dlpack_tensor t = {.data = (void *)(uintptr_t)sterna_batch_labels(b),
+                                           .code = STERNA_DLPACK_INT,
+                                           .bits = 64,
+                                           .ndim = 1,
+                                           .shape = &n,
+                                           .readonly = 1,
+                                           .batch = b};
+    int rc = sterna_dlpack_export_versioned(&t, out, err);
+    if (!*out != (rc < 0)) round_fail("a tensor comes with %d", rc);
+    return rc;
+}
+
 /* At most `batches` of them. */
 static int read_batches(sterna_loader *l, const sterna_selection *selection, unsigned batches,
                         struct sterna_error *err) {
     sterna_batch *b;
     int rc = STERNA_OK;
     while (batches-- > 0 && (rc = sterna_loader_next(l, &b, -1, err)) == STERNA_OK) {
+        struct DLManagedTensorVersioned *tensor;
         dataset_see(&seen, b, selection);
         check_copy(b);
+        rc = export_labels(b, &tensor, err);
         sterna_batch_release(&b);
+        if (rc < 0) break;
+        tensor->deleter(tensor);
     }
     return rc;
 }
