@@ -315,7 +315,8 @@ struct stn_session {
     uint64_t send_ns;                      /* the next quantum of requests */
     uint64_t received_bytes, copied_bytes; /* by connections that are closed */
     uint64_t tick_ns;
-    uint64_t outage_since_ns, outage_told_ns; /* 0: none */
+    uint64_t outage_since_ns, outage_told_ns; /* no answer to what waits; 0: none */
+    uint64_t unreachable_since_ns;            /* and no node is connected; 0: one is */
     uint32_t random;
     char last_error[320];
 

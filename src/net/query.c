@@ -184,13 +184,13 @@ int stn_query_code_of(const struct stn_cql_failure *failure) {
 static void describe(const struct stn_node *node, const struct stn_cql_failure *failure,
                      char *words, size_t bytes) {
     char name[32];
-    int n = snprintf(words, bytes, "%s: %s: %.*s", node->text,
-                     stn_cql_failure_name(failure->code, name, sizeof name),
-                     (int)STN_MIN(failure->message.bytes, (size_t)300), failure->message.data);
-    if (n < 0 || (size_t)n >= bytes) return;
+    char replicas[48] = "";
     if (failure->code == STN_CQL_E_UNAVAILABLE)
-        snprintf(words + n, bytes - (size_t)n, " (%" PRId32 " of %" PRId32 " replicas alive)",
+        snprintf(replicas, sizeof replicas, " (%" PRId32 " of %" PRId32 " replicas alive)",
                  failure->alive, failure->required);
+    snprintf(words, bytes, "%s: %s%s: %.*s", node->text,
+             stn_cql_failure_name(failure->code, name, sizeof name), replicas,
+             (int)STN_MIN(failure->message.bytes, (size_t)300), failure->message.data);
 }
 
 /* One replica's answer was not enough n times: the next try asks a quorum, which also repairs. */
@@ -264,7 +264,8 @@ static void react(struct stn_query_call *q, const struct stn_try *t, struct stn_
     char words[512];
     describe(node, failure, words, sizeof words);
     stn_session_remember(s, words);
-    q->last_code = stn_query_code_of(failure);
+    q->said_code = stn_query_code_of(failure);
+    describe(node, failure, q->said, sizeof q->said);
     if (failure->code == STN_CQL_E_SERVER) stn_node_server_error(node, now_ns);
     if (what == SLOWER) {
         stn_lane_overloaded(node, q->lane, now_ns);
@@ -275,7 +276,7 @@ static void react(struct stn_query_call *q, const struct stn_try *t, struct stn_
         return;
     }
     if (has_another(q, t)) return;
-    if (!retry(q, what, failure->code, now_ns)) fail(q, q->last_code, words, failure);
+    if (!retry(q, what, failure->code, now_ns)) fail(q, q->said_code, words, failure);
 }
 
 /* ---- answers ---- */
@@ -318,18 +319,32 @@ static void succeed(struct stn_query_call *q, struct stn_try *t, struct stn_node
     stn_query_finish(q, code, &answer);
 }
 
+/* Its time is over without an answer now. What a server has said of the row before tells more than
+ * a lost connection or silence, perhaps of a node where it does not even live. */
+static void fail_unanswered(struct stn_query_call *q, int code, const char *why) {
+    char words[512];
+    snprintf(words, sizeof words, "%s; then %s", q->said, why);
+    if (q->said[0])
+        fail(q, q->said_code, words, NULL);
+    else
+        fail(q, code, why, NULL);
+}
+
 /* Lost, confused, or what the maker said of it. */
 static void end_otherwise(struct stn_query_call *q, const struct stn_try *t,
                           const struct stn_node *node, int code, const char *why, uint64_t now_ns) {
     struct stn_session *s = q->session;
     int lost = code == STERNA_EUNREACHABLE, confused = code == STERNA_EPROTO;
     struct stn_try *other = out_of(q);
-    q->last_code = code;
     if (confused && (other || q->n_tries < ELSEWHERE_TRIES)) tell_confusion(s, why, now_ns);
     if ((lost || confused) && has_another(q, t)) return;
     if ((confused && q->n_tries < ELSEWHERE_TRIES) ||
         (lost && now_ns - q->begun_ns <= s->outage_ns)) {
         try_again(q, now_ns, q->n_tries < 3 ? 0 : back_off_ns(s, q));
+        return;
+    }
+    if (lost) {
+        fail_unanswered(q, code, why);
         return;
     }
     if (other) stn_try_lose(other, now_ns);
@@ -468,10 +483,9 @@ static void give_up_waiting(struct stn_try *t, uint64_t now_ns) {
     stn_node_waited(node, t->call.sent_ns, now_ns);
     mark_tried(q, node);
     stn_try_give_up(t);
-    q->last_code = STERNA_ETIMEOUT;
     if (has_another(q, t)) return;
     if (now_ns - q->begun_ns > s->outage_ns)
-        fail(q, STERNA_ETIMEOUT, words, NULL);
+        fail_unanswered(q, STERNA_ETIMEOUT, words);
     else
         try_again(q, now_ns, 0);
 }
@@ -504,7 +518,26 @@ static uint64_t wake_later(struct stn_session *s, uint64_t now_ns) {
     return at;
 }
 
-/* Nobody answers: it is told now and then, and in the end all that waits fails. */
+static void tell_outage(struct stn_session *s, size_t n_waiting, uint64_t now_ns) {
+    if (now_ns - s->outage_told_ns < OUTAGE_LINE_NS) return;
+    s->outage_told_ns = now_ns;
+    stn_log(
+        STERNA_LOG_WARNING,
+        "no answer for %.0f s, giving up after %.0f s: %zu requests wait, %zu are out; last: %s",
+        (double)(now_ns - s->outage_since_ns) / 1e9, (double)s->outage_ns / 1e9, n_waiting,
+        s->sent.n, s->last_error);
+}
+
+static void fail_waiting(struct stn_session *s) {
+    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
+        for (struct stn_query_call *q; (q = stn_calls_take(&s->waiting[lane]));)
+            fail(q, STERNA_EUNREACHABLE, s->last_error[0] ? s->last_error : "no node answers",
+                 NULL);
+    s->outage_since_ns = s->unreachable_since_ns = 0; /* what comes now has its own time */
+}
+
+/* Nobody answers: it is told now and then, and all that waits fails when no node could be reached
+ * for so long. While one can each call has its own time, see retry(). */
 static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
     size_t n = s->later.n;
     int reachable = 0;
@@ -512,7 +545,11 @@ static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
     for (int lane = 0; lane < STN_LANE_COUNT; lane++) n += s->waiting[lane].n;
     for (unsigned i = 0; i < s->n_nodes && !reachable; i++)
         reachable = s->nodes[i]->local && stn_node_is_ready(s->nodes[i]);
-    if (n == 0 || (reachable && s->later.n == 0) || (reachable && s->sent.n > 0)) {
+    if (reachable || n == 0)
+        s->unreachable_since_ns = 0;
+    else if (s->unreachable_since_ns == 0)
+        s->unreachable_since_ns = now_ns;
+    if (n == 0 || (reachable && (s->later.n == 0 || s->sent.n > 0))) {
         s->outage_since_ns = 0;
         return UINT64_MAX;
     }
@@ -520,21 +557,9 @@ static uint64_t watch_outage(struct stn_session *s, uint64_t now_ns) {
         s->outage_since_ns = now_ns;
         s->outage_told_ns = now_ns + OUTAGE_FIRST_LINE_NS - OUTAGE_LINE_NS;
     }
-    if (now_ns - s->outage_told_ns >= OUTAGE_LINE_NS) {
-        s->outage_told_ns = now_ns;
-        stn_log(
-            STERNA_LOG_WARNING,
-            "no answer for %.0f s, giving up after %.0f s: %zu requests wait, %zu are out; last: "
-            "%s",
-            (double)(now_ns - s->outage_since_ns) / 1e9, (double)s->outage_ns / 1e9, n, s->sent.n,
-            s->last_error);
-    }
-    if (now_ns - s->outage_since_ns < s->outage_ns) return now_ns + STN_NS_PER_S;
-    for (int lane = 0; lane < STN_LANE_COUNT; lane++)
-        for (struct stn_query_call *q; (q = stn_calls_take(&s->waiting[lane]));)
-            fail(q, q->last_code < 0 ? q->last_code : STERNA_EUNREACHABLE,
-                 s->last_error[0] ? s->last_error : "no node answers", NULL);
-    s->outage_since_ns = 0; /* those that come now have their own time */
+    tell_outage(s, n, now_ns);
+    if (reachable || now_ns - s->unreachable_since_ns < s->outage_ns) return now_ns + STN_NS_PER_S;
+    fail_waiting(s);
     return UINT64_MAX;
 }
 

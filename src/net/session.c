@@ -141,7 +141,7 @@ void stn_session_submit(struct stn_session *s, struct stn_query_call *const *cal
         q->n_replicas = 0;
         q->consistency_now = q->consistency;
         q->tried = q->avoid;
-        q->last_code = STERNA_OK;
+        q->said[0] = 0;
         q->begun_ns = now_ns;
         stn_route_token(q);
     }

@@ -162,7 +162,8 @@ struct stn_query_call { /* embedded in its maker's record, kept until done() or 
     uint16_t consistency_now; /* LOCAL_QUORUM once, when each replica alone has failed */
     uint32_t tried;           /* bits of replicas, in the order of the ring */
     uint64_t begun_ns, due_ns;
-    int last_code;
+    int said_code;  /* of a server's last ERROR to it, */
+    char said[160]; /* and in words: host, what; empty: there was none */
 };
 
 /* Takes all n (linked by nothing: an array of pointers). Any thread. Never fails: what goes wrong

@@ -275,24 +275,116 @@ static int no_replica(struct servers *c, struct peer_conn *conn, const struct pe
     return 1;
 }
 
-static void test_only_rows_without_a_replica_fail(void **state) {
-    struct servers c = {.script = no_replica};
-    struct stn_host host;
-    (void)state;
-    servers_start(&c, 3);
-    struct stn_session_options o = servers_options(&c, &host);
-    o.outage_timeout_ms = 800;
-    servers_open_with(&c, &o);
-    peer_stop_node(c.peer, 1);
-    peer_stop_node(c.peer, 2);
-    struct batch *b = batch_submit(&c, 100, 0);
+/* Of 100 rows 90 have been read, and ten were asked for in vain and wait. */
+static struct batch *read_what_can_be_had(struct servers *c) {
+    unsigned n_asked = 0;
+    struct batch *b = batch_submit(c, 100, 0);
+    while (done_of(b) < 90 || n_asked < 10 || stats_of(c).in_flight > 0) {
+        sched_yield();
+        n_asked = 0;
+        for (unsigned k = 3; k < 100; k += 10) n_asked += c->attempts[k] > 0;
+    }
+    return b;
+}
+
+static void check_rows_without_a_replica(struct servers *c, struct batch *b) {
     batch_await(b);
     for (unsigned k = 0; k < 100; k++) {
         int want = k % 10 == 3 ? STERNA_EUNREACHABLE : STERNA_OK;
         if (b->calls[k].code != want) fail_msg("%u: %d, %s", k, b->calls[k].code, b->calls[k].why);
-        if (want < 0) assert_non_null(strstr(b->calls[k].why, "replicas alive"));
-        if (want < 0) assert_true(c.attempts[k] > 1);
+        if (want == STERNA_OK) continue;
+        if (!strstr(b->calls[k].why, "0 of 1 replicas alive"))
+            fail_msg("%u: %s", k, b->calls[k].why);
+        assert_true(c->attempts[k] > 1);
     }
+    batch_free(b);
+}
+
+static void test_only_rows_without_a_replica_fail(void **state) {
+    enum { OUTAGE_S = 10 };
+    struct servers c = {.script = no_replica};
+    (void)state;
+    open_frozen(&c, 3, OUTAGE_S * 1000);
+    peer_stop_node(c.peer, 1);
+    peer_stop_node(c.peer, 2);
+    struct batch *b = read_what_can_be_had(&c);
+    while (done_of(b) < 100) {
+        servers_later(&c, STN_NS_PER_S / 4);
+        servers_read(&c, 3, STERNA_OK); /* the peer has seen what was sent before */
+    }
+    assert_true(atomic_load(&c.now_ns) >= (1000 + OUTAGE_S) * STN_NS_PER_S);
+    check_rows_without_a_replica(&c, b);
+    servers_close(&c);
+}
+
+struct step {
+    struct servers *c;
+    _Atomic(struct batch *) fresh; /* to be sent; then NULL */
+};
+
+/* On the session's thread: in its next turn time has passed, and there is more to read. */
+static uint64_t take_step(void *ctx) {
+    struct step *step = ctx;
+    struct batch *fresh = atomic_load(&step->fresh);
+    if (!fresh) return UINT64_MAX;
+    atomic_fetch_add(&step->c->now_ns, STN_NS_PER_S / 20);
+    batch_send(step->c, fresh);
+    atomic_store(&step->fresh, NULL);
+    return 0;
+}
+
+/* The last error of all. */
+static void ask_for_what_is_not(struct servers *c) {
+    struct stn_question q = {
+        .call = {.text = "SELECT k FROM ks.absent", .consistency = STN_CQL_LOCAL_ONE}};
+    struct sterna_error err = {0};
+    stn_session_ask(c->session, &q);
+    assert_int_equal(stn_session_answer(&q, NULL, &err), STERNA_ENOTFOUND);
+}
+
+/* Rows wait, and nothing else, until their time is over. What is asked for in any moment of it can
+ * be had; and what else went wrong with a server is not why these rows cannot. */
+static void test_each_row_has_its_own_time_and_reason(void **state) {
+    struct servers c = {.script = no_replica};
+    struct step step = {.c = &c};
+    struct stn_turn_hook hook = {.run = take_step, .ctx = &step};
+    (void)state;
+    open_frozen(&c, 1, 5000);
+    struct batch *b = read_what_can_be_had(&c);
+    stn_session_add_hook(c.session, &hook);
+    while (done_of(b) < 100) {
+        struct batch *fresh = batch_make(&c, 1, 0);
+        ask_for_what_is_not(&c);
+        atomic_store(&step.fresh, fresh);
+        servers_later(&c, 0);
+        batch_check(fresh, STERNA_OK);
+        batch_free(fresh);
+        while (stats_of(&c).in_flight > 0) sched_yield();
+    }
+    stn_session_remove_hook(c.session, &hook);
+    check_rows_without_a_replica(&c, b);
+    servers_close(&c);
+}
+
+/* An answer; and later than all patience, an end. */
+static int no_replica_then_lost(struct servers *c, struct peer_conn *conn,
+                                const struct peer_frame *f, unsigned k, size_t node) {
+    if (c->attempts[k] == 1) return no_replica(c, conn, f, 3, node);
+    atomic_fetch_add(&c->now_ns, 61 * STN_NS_PER_S);
+    peer_reset_after(conn, 0);
+    return 1;
+}
+
+static void test_what_a_server_said_of_a_row_is_told_first(void **state) {
+    struct servers c = {.script = no_replica_then_lost};
+    (void)state;
+    open_frozen(&c, 1, 60000);
+    struct batch *b = batch_submit(&c, 1, 0);
+    while (done_of(b) < 1) servers_later(&c, STN_NS_PER_S / 20);
+    batch_check(b, STERNA_EUNREACHABLE);
+    const char *said = strstr(b->calls[0].why, "replicas alive");
+    if (!said || !strstr(said, "; then 127.0.0.1:")) fail_msg("%s", b->calls[0].why);
+    assert_int_equal(c.attempts[0], 2);
     batch_free(b);
     servers_close(&c);
 }
@@ -454,6 +546,8 @@ int main(int argc, char **argv) {
         TEST(test_connections_that_never_answer_are_replaced),
         TEST(test_a_slow_node_gets_less_to_do),
         TEST(test_only_rows_without_a_replica_fail),
+        TEST(test_each_row_has_its_own_time_and_reason),
+        TEST(test_what_a_server_said_of_a_row_is_told_first),
         TEST(test_a_write_that_is_sent_again_keeps_its_time),
         TEST(test_reads_go_on_while_writes_are_not_read),
         TEST(test_a_password_that_is_wrong_later_makes_no_storm),

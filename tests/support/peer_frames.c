@@ -144,6 +144,10 @@ void peer_send_auth_success(struct peer_conn *c, int16_t stream) {
 static void put_error(struct stn_writer *w, uint32_t code, const char *text) {
     stn_put_be32(w, code);
     stn_put_string(w, text);
+    if (code != STN_CQL_E_UNAVAILABLE) return;
+    stn_put_be16(w, STN_CQL_LOCAL_ONE);
+    stn_put_be32(w, 1); /* replica wanted */
+    stn_put_be32(w, 0); /* alive */
 }
 
 void peer_send_error(struct peer_conn *c, int16_t stream, uint32_t code, const char *text) {

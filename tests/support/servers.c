@@ -184,9 +184,8 @@ struct stn_statement *servers_statement(struct servers *c, const char *text) {
     return t;
 }
 
-struct batch *batch_submit(struct servers *c, size_t n, int writes) {
+struct batch *batch_make(struct servers *c, size_t n, int writes) {
     struct batch *b = calloc(1, sizeof *b);
-    struct stn_query_call *list[CALLS_MAX];
     struct stn_statement *t = servers_statement(c, writes ? INSERT : SELECT);
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->changed, NULL);
@@ -208,9 +207,19 @@ struct batch *batch_submit(struct servers *c, size_t n, int writes) {
                                        .timestamp_us = writes ? WRITE_TIME_US + k : 0,
                                        .weight_bytes = BLOB_BYTES,
                                        .group = b};
-        list[k] = &r->q;
     }
-    stn_session_submit(c->session, list, n);
+    return b;
+}
+
+void batch_send(struct servers *c, struct batch *b) {
+    struct stn_query_call *list[CALLS_MAX];
+    for (size_t k = 0; k < b->n; k++) list[k] = &b->calls[k].q;
+    stn_session_submit(c->session, list, b->n);
+}
+
+struct batch *batch_submit(struct servers *c, size_t n, int writes) {
+    struct batch *b = batch_make(c, n, writes);
+    batch_send(c, b);
     return b;
 }
 

@@ -94,6 +94,9 @@ struct batch { /* of reads, waited for */
 /* Reads (or writes, as of WRITE_TIME_US + k) of the samples 0 .. n - 1. */
 #define WRITE_TIME_US 1700000000000000
 struct batch *batch_submit(struct servers *c, size_t n, int writes);
+/* The same in two steps, of which the second may be done on the session's thread. */
+struct batch *batch_make(struct servers *c, size_t n, int writes);
+void batch_send(struct servers *c, struct batch *b);
 void batch_await(struct batch *b);
 /* Awaits all. They have ended, each once, with `code`; those that went well with the right bytes.
  */
