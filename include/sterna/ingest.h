@@ -106,6 +106,11 @@ STERNA_API int sterna_ingest_open(sterna_ingest **out, sterna_store *store, cons
                                   int replace, struct sterna_error *err);
 STERNA_API int sterna_ingest_add(sterna_ingest *in, const struct sterna_sample *sample,
                                  enum sterna_outcome *outcome, struct sterna_error *err);
+/* Declares classes before the samples that have them: new ones get the next labels in this order,
+ * where a sample's would get them in the order of samples. Their labels into labels[n] (or NULL).
+ */
+STERNA_API int sterna_ingest_classes(sterna_ingest *in, const char *const *names, size_t n,
+                                     int64_t *labels, struct sterna_error *err);
 STERNA_API int sterna_ingest_commit(sterna_ingest *in, uint64_t *run, struct sterna_error *err);
 STERNA_API void sterna_ingest_close(sterna_ingest **in);
 

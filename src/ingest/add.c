@@ -153,3 +153,18 @@ int sterna_ingest_add(sterna_ingest *in, const struct sterna_sample *sample,
     if (rc == STERNA_OK) *outcome = result.outcome;
     return rc;
 }
+
+int sterna_ingest_classes(sterna_ingest *in, const char *const *names, size_t n, int64_t *labels,
+                          struct sterna_error *err) {
+    stn_error_clear(err);
+    if (!in || (n > 0 && !names))
+        return stn_fail(err, STERNA_EINVAL, "ingest: no ingest or no classes");
+    int rc = stn_store_check(in->store, err);
+    if (rc < 0) return rc;
+    int64_t *got = stn_array(n, sizeof *got);
+    if (!got) return stn_fail_memory(err, "labels of classes");
+    rc = stn_catalog_declare_classes(in->catalog, names, n, got, err);
+    for (size_t i = 0; i < n && labels && rc == STERNA_OK; i++) labels[i] = got[i];
+    free(got);
+    return rc;
+}

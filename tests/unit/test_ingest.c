@@ -1034,6 +1034,36 @@ static void test_ingest_add_verdicts(void **state) {
     free(p.data);
 }
 
+/* Labels are in the order of the list, also of classes that no sample has or that come last. */
+static void test_ingest_classes_in_a_given_order(void **state) {
+    struct ingested g;
+    sterna_ingest *in;
+    uint64_t run;
+    int64_t labels[3];
+    const char *const names[] = {"wolf", "dog", "ant"}, *const more[] = {"bee", "dog", "cow"};
+    struct sterna_blob blob = {"raw", STERNA_KIND_BYTES, "x", 1};
+    struct sterna_cell ant = {"class", {STERNA_TEXT, 0, 0, "ant", 3}};
+    struct sterna_sample s = {
+        .path = "a", .blobs = &blob, .n_blobs = 1, .cells = &ant, .n_cells = 1};
+    (void)state;
+    ingested_open(&g);
+    assert_ok(sterna_ingest_open(&in, g.store, NULL, 0, &g.err));
+    assert_ok(sterna_ingest_classes(in, names, 3, labels, &g.err));
+    assert_true(labels[0] == 0 && labels[1] == 1 && labels[2] == 2);
+    assert_ok(sterna_ingest_classes(in, names, 0, NULL, &g.err));
+    assert_ok(sterna_ingest_add(in, &s, NULL, &g.err));
+    assert_ok(sterna_ingest_commit(in, &run, &g.err));
+    sterna_ingest_close(&in);
+    assert_string_equal(ingested_query(&g, "path class label", 0), "a|ant|2\n");
+
+    assert_ok(sterna_ingest_open(&in, g.store, NULL, 0, &g.err));
+    assert_ok(sterna_ingest_classes(in, more, 3, labels, &g.err));
+    assert_true(labels[0] == 3 && labels[1] == 1 && labels[2] == 4);
+    assert_int_equal(sterna_ingest_classes(in, NULL, 1, labels, &g.err), STERNA_EINVAL);
+    sterna_ingest_close(&in);
+    ingested_close(&g);
+}
+
 static void test_ingest_closed_without_commit_is_forgotten(void **state) {
     struct ingested g;
     sterna_ingest *in;
@@ -1088,6 +1118,7 @@ int main(void) {
         cmocka_unit_test(test_ingest_takes_a_file_larger_than_its_memory),
         cmocka_unit_test(test_ingest_add),
         cmocka_unit_test(test_ingest_add_verdicts),
+        cmocka_unit_test(test_ingest_classes_in_a_given_order),
         cmocka_unit_test(test_ingest_closed_without_commit_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
