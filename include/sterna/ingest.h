@@ -97,7 +97,7 @@ struct sterna_sample {
     const struct sterna_blob *blobs;
     size_t n_blobs;
     const struct sterna_cell *cells;
-    size_t n_cells; /* `class` (text) also sets `label` */
+    size_t n_cells; /* `class` (text) also sets `label`; EINVAL for another label beside it */
 };
 
 /* Samples from anywhere: open, add each, commit; close without commit forgets them.

@@ -1,4 +1,5 @@
 /* Samples from anywhere: checks what the caller gives, as a folder's readers check files. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -73,9 +74,21 @@ static void add_text(struct adding *a, const char *column, const char *text) {
     if (!has_cell(a, column)) add_cell(a, column, value);
 }
 
-/* Declares the class, and adds its label unless the caller gives one. */
+/* The label that the caller gives, if it is one. */
+static const struct sterna_value *given_label(const struct adding *a) {
+    for (size_t i = 0; i < a->sample->n_cells; i++) {
+        const struct sterna_cell *cell = &a->sample->cells[i];
+        if (cell->column && strcmp(cell->column, "label") == 0 && cell->value.type == STERNA_INT)
+            return &cell->value;
+    }
+    return NULL;
+}
+
+/* Declares the class, and adds its label unless the caller gives it, too. */
 static int add_label(struct adding *a, const struct sterna_value *name) {
     sterna_ingest *in = a->in;
+    const struct sterna_value *given = given_label(a);
+    char shown[128];
     int64_t label;
     if (name->type != STERNA_TEXT || memchr(name->text, '\0', name->text_bytes))
         return stn_fail(a->err, STERNA_EINVAL, "ingest: a class is a text without NUL bytes");
@@ -84,8 +97,14 @@ static int add_label(struct adding *a, const struct sterna_value *name) {
     memcpy(in->text, name->text, name->text_bytes);
     in->text[name->text_bytes] = '\0';
     int rc = stn_catalog_declare_class(in->catalog, in->text, &label, a->err);
-    if (rc == STERNA_OK) add_integer(a, "label", label);
-    return rc;
+    if (rc < 0) return rc;
+    if (given && given->i != label)
+        return stn_fail(a->err, STERNA_EINVAL,
+                        "ingest: class '%s' has label %" PRId64 " in this store, not %" PRId64
+                        "; leave the label away, or declare all classes first, in their order",
+                        stn_printable(in->text, shown, sizeof shown), label, given->i);
+    add_integer(a, "label", label);
+    return STERNA_OK;
 }
 
 static int take_cell(struct adding *a, const struct sterna_cell *cell) {

@@ -1060,6 +1060,16 @@ static void test_ingest_classes_in_a_given_order(void **state) {
     assert_ok(sterna_ingest_classes(in, more, 3, labels, &g.err));
     assert_true(labels[0] == 3 && labels[1] == 1 && labels[2] == 4);
     assert_int_equal(sterna_ingest_classes(in, NULL, 1, labels, &g.err), STERNA_EINVAL);
+    struct sterna_cell both[] = {{"class", {STERNA_TEXT, 0, 0, "bee", 3}},
+                                 {"label", {STERNA_INT, 3, 0, NULL, 0}}};
+    s = (struct sterna_sample){
+        .path = "b", .blobs = &blob, .n_blobs = 1, .cells = both, .n_cells = 2};
+    assert_ok(sterna_ingest_add(in, &s, NULL, &g.err));
+    s.path = "c";
+    both[1].value.i =
+        0; /* a wolf's: what the data set says would contradict what its classes say */
+    assert_int_equal(sterna_ingest_add(in, &s, NULL, &g.err), STERNA_EINVAL);
+    assert_non_null(strstr(g.err.message, "class 'bee' has label 3 in this store, not 0"));
     sterna_ingest_close(&in);
     ingested_close(&g);
 }
