@@ -23,8 +23,9 @@ target_link_libraries(sterna_python PRIVATE sterna_static)
 target_link_options(sterna_python PRIVATE -Wl,--version-script=${CORE_EXPORTS})
 
 # The package's other files, where they are: an edit needs no build.
-file(GLOB PACKAGE_FILES CONFIGURE_DEPENDS python/sterna/*.py python/sterna/*.pyi
-     python/sterna/py.typed)
+file(GLOB PACKAGE_FILES CONFIGURE_DEPENDS python/sterna/*)
+list(FILTER PACKAGE_FILES EXCLUDE REGEX "/__pycache__$")
+file(MAKE_DIRECTORY ${PYTHON_PACKAGE})
 foreach(path ${PACKAGE_FILES})
   get_filename_component(name ${path} NAME)
   file(CREATE_LINK ${path} ${PYTHON_PACKAGE}/${name} SYMBOLIC)
