@@ -2,7 +2,7 @@
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
-/* Once in a process: it closes standard output at its end. Returns the exit code. */
+/* Returns the exit code, with all output written. Signals and the log are the command's then. */
 int cli_command(int argc, char **argv);
 
 #endif

@@ -115,7 +115,8 @@ int cli_finish(int exit_code) {
     int failed = ferror(stdout) != 0;
     if (fflush(stdout) != 0) failed = 1;
     int why = errno, gone = failed && reader_gone();
-    if (fclose(stdout) != 0 && !failed) {
+    int copy = dup(STDOUT_FILENO); /* some file systems tell only when a descriptor is closed */
+    if (copy >= 0 && close(copy) != 0 && !failed) {
         failed = 1;
         why = errno;
     }
