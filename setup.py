@@ -98,7 +98,7 @@ class BuildExt(build_ext):
         # Debian's setuptools turns -I of the environment's CPPFLAGS round; ours come first.
         ext.include_dirs += [*cflags["include_dirs"]]
         if not SYSTEM_LIB:
-            ext.include_dirs[:0] = [str(generated), "include", "src"]
+            ext.include_dirs[:0] = [str(generated), "include"]
         ext.extra_compile_args += cflags["rest"]
         ext.library_dirs += libs["library_dirs"]
         ext.libraries += [*libs["libraries"], "pthread", "m"]
@@ -142,7 +142,7 @@ setup(
         Extension(
             "sterna._core",
             sources(),
-            include_dirs=["cli", "third_party"],
+            include_dirs=["cli", "src"],
             define_macros=[("_GNU_SOURCE", None)],
             depends=["python/core/core.h", "python/core/exports.map"],
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],

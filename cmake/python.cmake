@@ -17,8 +17,8 @@ set_target_properties(
              LIBRARY_OUTPUT_DIRECTORY ${PYTHON_PACKAGE} LINK_DEPENDS ${CORE_EXPORTS})
 # Python's tables hold functions in pointers to void.
 set_source_files_properties(${CORE_SOURCES} PROPERTIES COMPILE_OPTIONS -Wno-pedantic)
-target_include_directories(sterna_python PRIVATE cli)
-target_include_directories(sterna_python SYSTEM PRIVATE third_party ${Python3_INCLUDE_DIRS})
+target_include_directories(sterna_python PRIVATE cli src) # of src: how DLPack lies in memory
+target_include_directories(sterna_python SYSTEM PRIVATE ${Python3_INCLUDE_DIRS})
 target_link_libraries(sterna_python PRIVATE sterna_static)
 target_link_options(sterna_python PRIVATE -Wl,--version-script=${CORE_EXPORTS})
 

@@ -135,7 +135,6 @@ int core_fork_watch(void);
 struct core_memory; /* reference-counted bytes of our own */
 struct core_hold {
     enum { CORE_HOLDS_NOTHING, CORE_HOLDS_MEMORY, CORE_HOLDS_BATCH, CORE_HOLDS_SELECTION } kind;
-    unsigned forks;
     union {
         struct core_memory *memory;
         sterna_batch *batch;
@@ -147,6 +146,8 @@ struct core_hold core_hold_batch(sterna_batch *taken);
 struct core_hold core_hold_selection(sterna_selection *taken);
 struct core_hold core_hold_retain(const struct core_hold *hold);
 void core_hold_release(struct core_hold *hold);
+/* Says in `tensor` who keeps its memory. What it returns is the tensor's, once there is one. */
+struct core_hold core_hold_lend(const struct core_hold *hold, struct sterna_dlpack_tensor *tensor);
 
 /* ---- array.c, dlpack.c ---- */
 

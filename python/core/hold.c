@@ -11,7 +11,7 @@ struct core_memory {
 };
 
 struct core_hold core_hold_memory(size_t bytes, void **at) {
-    struct core_hold hold = {.kind = CORE_HOLDS_NOTHING, .forks = core_forks()};
+    struct core_hold hold = {CORE_HOLDS_NOTHING};
     if (bytes > SIZE_MAX / 2) return hold;
     size_t whole =
         (sizeof(struct core_memory) + bytes + CORE_ALIGN - 1) & ~(size_t)(CORE_ALIGN - 1);
@@ -25,12 +25,11 @@ struct core_hold core_hold_memory(size_t bytes, void **at) {
 }
 
 struct core_hold core_hold_batch(sterna_batch *taken) {
-    return (struct core_hold){.kind = CORE_HOLDS_BATCH, .forks = core_forks(), .what.batch = taken};
+    return (struct core_hold){.kind = CORE_HOLDS_BATCH, .what.batch = taken};
 }
 
 struct core_hold core_hold_selection(sterna_selection *taken) {
-    return (struct core_hold){
-        .kind = CORE_HOLDS_SELECTION, .forks = core_forks(), .what.selection = taken};
+    return (struct core_hold){.kind = CORE_HOLDS_SELECTION, .what.selection = taken};
 }
 
 struct core_hold core_hold_retain(const struct core_hold *hold) {
@@ -50,16 +49,14 @@ struct core_hold core_hold_retain(const struct core_hold *hold) {
     return *hold;
 }
 
-static void release_memory(struct core_memory *memory) {
+static void release_memory(void *p) {
+    struct core_memory *memory = p;
     if (atomic_fetch_sub_explicit(&memory->refs, 1, memory_order_acq_rel) == 1) free(memory);
 }
 
 void core_hold_release(struct core_hold *hold) {
     struct core_hold was = *hold;
     hold->kind = CORE_HOLDS_NOTHING;
-    /* A child has its parent's memory, but the lock of a batch's pool may have been held by a
-     * thread that it has not. */
-    if (was.kind != CORE_HOLDS_MEMORY && was.forks != core_forks()) return;
     switch (was.kind) {
     case CORE_HOLDS_MEMORY:
         release_memory(was.what.memory);
@@ -73,4 +70,31 @@ void core_hold_release(struct core_hold *hold) {
     case CORE_HOLDS_NOTHING:
         break;
     }
+}
+
+static void close_selection(void *p) {
+    sterna_selection *s = p;
+    sterna_selection_close(&s);
+}
+
+struct core_hold core_hold_lend(const struct core_hold *hold, struct sterna_dlpack_tensor *tensor) {
+    struct core_hold kept = {CORE_HOLDS_NOTHING};
+    switch (hold->kind) {
+    case CORE_HOLDS_MEMORY:
+        kept = core_hold_retain(hold);
+        tensor->release = release_memory;
+        tensor->ctx = hold->what.memory;
+        break;
+    case CORE_HOLDS_BATCH: /* which the tensor itself retains */
+        tensor->batch = hold->what.batch;
+        break;
+    case CORE_HOLDS_SELECTION:
+        kept = core_hold_retain(hold);
+        tensor->release = close_selection;
+        tensor->ctx = hold->what.selection;
+        break;
+    case CORE_HOLDS_NOTHING:
+        break;
+    }
+    return kept;
 }

@@ -49,7 +49,8 @@ static int check(const struct sterna_dlpack_tensor *t, int versioned, struct ste
         return stn_fail(err, STERNA_EINVAL, "a tensor's type: code %u, %u bits", (unsigned)t->code,
                         t->bits);
     if (t->batch && t->release)
-        return stn_fail(err, STERNA_EINVAL, "a tensor is kept by a batch or by `release`, not both");
+        return stn_fail(err, STERNA_EINVAL,
+                        "a tensor is kept by a batch or by `release`, not both");
     if (t->readonly && !versioned)
         return stn_fail(err, STERNA_EINVAL,
                         "read-only memory cannot be told in this form of DLPack: export it "
@@ -83,8 +84,11 @@ static int export(const struct sterna_dlpack_tensor *t, int versioned, struct ex
                                              .strides = e->sizes + t->ndim};
     uint64_t flags = (t->readonly ? DLPACK_READ_ONLY : 0) | (t->copied ? DLPACK_IS_COPIED : 0);
     if (versioned)
-        e->managed.versioned = (struct DLManagedTensorVersioned){
-            .major = 1, .manager_ctx = e, .deleter = delete_versioned, .flags = flags, .dl_tensor = tensor};
+        e->managed.versioned = (struct DLManagedTensorVersioned){.major = 1,
+                                                                 .manager_ctx = e,
+                                                                 .deleter = delete_versioned,
+                                                                 .flags = flags,
+                                                                 .dl_tensor = tensor};
     else
         e->managed.plain = (struct DLManagedTensor){tensor, e, delete_plain};
     *out = e;

@@ -9,8 +9,16 @@
 
 /* ---- the consumer: offsets of a 64-bit machine ---- */
 
-enum { DATA = 0, DEVICE = 8, DEVICE_ID = 12, NDIM = 16, TYPE = 20, SHAPE = 24, STRIDES = 32,
-       BYTE_OFFSET = 40 };
+enum {
+    DATA = 0,
+    DEVICE = 8,
+    DEVICE_ID = 12,
+    NDIM = 16,
+    TYPE = 20,
+    SHAPE = 24,
+    STRIDES = 32,
+    BYTE_OFFSET = 40
+};
 
 #define read_at(type, from, offset) (*(type const *)(const void *)((const char *)(from) + (offset)))
 
@@ -54,12 +62,9 @@ static void test_dlpack_describes_memory(void **state) {
         int64_t shape[3], strides[3];
         int is_empty;
     } rows[] = {
-        {0, {0}, {0}, 0},
-        {1, {7}, {1}, 0},
-        {2, {5, 16}, {16, 1}, 0},
-        {3, {2, 1, 9}, {9, 9, 1}, 0},
-        {1, {0}, {1}, 1},
-        {2, {0, 16}, {16, 1}, 1},
+        {0, {0}, {0}, 0},         {1, {7}, {1}, 0},
+        {2, {5, 16}, {16, 1}, 0}, {3, {2, 1, 9}, {9, 9, 1}, 0},
+        {1, {0}, {1}, 1},         {2, {0, 16}, {16, 1}, 1},
         {2, {3, 0}, {1, 1}, 1},
     };
     static int one = 1, memory[80];
