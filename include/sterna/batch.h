@@ -59,7 +59,8 @@ STERNA_API int sterna_batch_copy(const sterna_batch *b, uint32_t f, uint8_t *dst
 STERNA_API int sterna_batch_state(const sterna_batch *b, void *buf, size_t cap, size_t *size);
 
 /* One more holder; and one less: with the last one the memory goes back to the loader's pool.
- * Any thread, also after the loader is closed. release sets *b to NULL. */
+ * Any thread, also after the loader is closed. release sets *b to NULL. A child of the process that
+ * read the batch may use and release it; its memory is then a copy, which goes with the child. */
 STERNA_API sterna_batch *sterna_batch_retain(sterna_batch *b);
 STERNA_API void sterna_batch_release(sterna_batch **b);
 

@@ -175,6 +175,7 @@ void sterna_batch_release(sterna_batch **out) {
     *out = NULL;
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) > 1) return;
     struct stn_pool *pool = b->pool;
+    if (stn_pool_is_inherited(pool)) return; /* it goes with the process */
     size_t n_owns = (size_t)b->info.n_rows * b->schema->n_fields;
     for (size_t i = 0; i < n_owns; i++) stn_block_release(&b->owns[i]);
     stn_block_release(&b->block);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "slot/pages.h"
 
@@ -10,6 +11,7 @@
 #define CLASS_COUNT (64 * CLASSES_PER_DOUBLING)
 
 struct stn_pool {
+    pid_t pid; /* of the process that opened it */
     pthread_mutex_t lock;
     uint64_t budget_bytes;
     struct sterna_allocator allocator;
@@ -54,6 +56,7 @@ int stn_pool_open(struct stn_pool **out, uint64_t budget_bytes,
     struct stn_pool *pool = *out = calloc(1, sizeof *pool);
     if (!pool) return STERNA_ENOMEM;
     pthread_mutex_init(&pool->lock, NULL);
+    pool->pid = getpid();
     pool->budget_bytes = budget_bytes;
     pool->allocator =
         allocator ? *allocator : (struct sterna_allocator){alloc_pages, free_pages, &pool->pages};
@@ -154,6 +157,8 @@ int stn_pool_acquire(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_byt
     *out = block;
     return block ? STERNA_OK : fits ? STERNA_ENOMEM : STERNA_EBUDGET;
 }
+
+int stn_pool_is_inherited(const struct stn_pool *pool) { return pool->pid != getpid(); }
 
 int stn_pool_has_room(struct stn_pool *pool, uint64_t bytes) {
     pthread_mutex_lock(&pool->lock);

@@ -41,6 +41,9 @@ int stn_pool_open(struct stn_pool **out, uint64_t budget_bytes,
                   const struct sterna_allocator *allocator, void (*on_release)(void *ctx),
                   void *ctx);
 void stn_pool_close(struct stn_pool **pool);
+/* 1 in a child of the process that opened it: the memory is there, but its lock may be held by a
+ * thread that is not. */
+int stn_pool_is_inherited(const struct stn_pool *pool);
 
 /* Rounds up to what a block of `bytes` takes from the budget. */
 uint64_t stn_pool_class_bytes(uint64_t bytes);

@@ -308,6 +308,64 @@ static void test_loader_uses_the_callers_memory(void **state) {
     assert_int_equal(n_allocated, 0);
 }
 
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int forked, inside;
+} gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+
+/* Stands in the pool, which calls it with its lock held, until there is a child. */
+static void free_after_fork(void *ctx, void *p, size_t bytes) {
+    pthread_mutex_lock(&gate.lock);
+    gate.inside = 1;
+    pthread_cond_broadcast(&gate.changed);
+    while (!gate.forked) pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+    count_free(ctx, p, bytes);
+}
+
+static void *release_elsewhere(void *b) {
+    sterna_batch_release((sterna_batch **)b);
+    return NULL;
+}
+
+/* Whatever the parent's threads were at when it forked. */
+static void test_loader_batches_are_let_go_in_a_forked_child(void **state) {
+    (void)state;
+    static const struct sterna_allocator mine = {count_alloc, free_after_fork, NULL};
+    struct sterna_loader_options o = options(64);
+    sterna_batch *held[2];
+    pthread_t thread;
+    int status;
+    o.allocator = &mine;
+    o.epochs = 0;
+    sterna_loader *loader = open_loader(&o);
+    for (int i = 0; i < 2; i++) assert_ok(sterna_loader_next(loader, &held[i], -1, NULL));
+    gate.forked = 1; /* the blocks that are not held */
+    sterna_loader_close(&loader);
+    gate.forked = gate.inside = 0;
+    assert_int_equal(pthread_create(&thread, NULL, release_elsewhere, &held[0]), 0);
+    pthread_mutex_lock(&gate.lock);
+    while (!gate.inside) pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        alarm(60); /* it would wait for ever */
+        sterna_batch_release(&held[1]);
+        _exit(held[1] ? 1 : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    pthread_mutex_lock(&gate.lock);
+    gate.forked = 1;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+    pthread_join(thread, NULL);
+    sterna_batch_release(&held[1]);
+    assert_int_equal(n_allocated, 0);
+}
+
 static void test_loader_refuses_a_forked_child(void **state) {
     (void)state;
     struct sterna_loader_options o = options(64);
@@ -366,6 +424,7 @@ int main(void) {
         cmocka_unit_test(test_loader_descriptor_tells_readiness),
         cmocka_unit_test(test_loader_batches_outlive_everything),
         cmocka_unit_test(test_loader_uses_the_callers_memory),
+        cmocka_unit_test(test_loader_batches_are_let_go_in_a_forked_child),
         cmocka_unit_test(test_loader_refuses_a_forked_child),
         cmocka_unit_test(test_loader_options_are_checked),
     };
