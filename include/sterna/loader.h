@@ -84,7 +84,9 @@ struct sterna_stats {                         /* counts since open; `_max` are h
     uint64_t in_flight, in_flight_bytes, in_flight_bytes_max;
     uint64_t memory_bytes, memory_bytes_max, memory_budget_bytes; /* pool: asked, landed, leased */
     uint64_t leases;                                              /* batches the consumer holds */
-    uint64_t allocations; /* of pool memory from the system */
+    uint64_t buffers_given, buffers_used; /* by the consumer; those that batches came to lie in */
+    uint64_t buffers_short; /* given back, for the batch whose turn it was did not fit in */
+    uint64_t allocations;   /* of pool memory from the system */
     uint64_t stall_ns[STERNA_STALL_COUNT];
     uint64_t first_batch_ns; /* from open to the first batch ready; 0: not yet */
     uint64_t elapsed_ns;     /* from open to now, or to when next() said that it is the end */
@@ -117,6 +119,23 @@ STERNA_API int sterna_loader_open(sterna_loader **out, sterna_store *store,
  *               with under on_error = raise, and EERRORS: these two are final */
 STERNA_API int sterna_loader_next(sterna_loader *loader, sterna_batch **out, int timeout_ms,
                                   struct sterna_error *err);
+
+/* Lends the loader memory for one batch. The oldest buffer is for the next batch that has no memory
+ * yet: the runs of all its fields come to lie in it, one after another (sterna_batch_field() says
+ * where). If it is too short it is given back at once, and the batch lies in the loader's own
+ * memory. Rows that were asked for again, or have other lengths than the catalogue says, lie apart:
+ * `base` is NULL then, as ever. Buffers are outside of the loader's budget: the consumer bounds
+ * them by giving no more.
+ *   data      at a multiple of 64; `bytes` bytes that nobody else uses until release
+ *   release   (or NULL) is called once, when nothing can write there any more and the batch was
+ *             released; when the loader is closed, if no batch has it. On any thread; it must not
+ *             call the loader
+ *   returns   OK; EINVAL (nor is it possible in arrival order, or where the selection does not know
+ *             all lengths: sterna_batch_copy() is the way there); EFORKED; ENOMEM. After a failure
+ *             the buffer was not taken, and release is not called. Any thread */
+STERNA_API int sterna_loader_give_buffer(sterna_loader *loader, void *data, uint64_t bytes,
+                                         void (*release)(void *ctx), void *ctx,
+                                         struct sterna_error *err);
 
 /* A descriptor that polls readable while next(timeout 0) would not return AGAIN. Not to be read. */
 STERNA_API int sterna_loader_fd(sterna_loader *loader);

@@ -19,6 +19,12 @@ uint64_t stn_loader_sample_bytes(const sterna_loader *l, uint64_t index) {
     return sum;
 }
 
+static int is_known(const sterna_loader *l, uint64_t index) {
+    for (uint32_t f = 0; f < l->schema->n_fields; f++)
+        if (stn_loader_length(l, f, index) == STERNA_LENGTH_UNKNOWN) return 0;
+    return 1;
+}
+
 /* What a sample takes of the budget when its fields have blocks of their own. */
 static uint64_t blocks_bytes(const sterna_loader *l, uint64_t index) {
     uint64_t sum = 0;
@@ -77,7 +83,11 @@ static int smallest_budget(sterna_loader *l, uint64_t *bytes, struct sterna_erro
 
 int stn_loader_set_budget(sterna_loader *l, struct sterna_error *err) {
     uint64_t max_sample = 0, smallest = 0;
-    for (uint64_t i = 0; i < l->info.n; i++) max_sample = STN_MAX(max_sample, blocks_bytes(l, i));
+    l->lengths_known = 1;
+    for (uint64_t i = 0; i < l->info.n; i++) {
+        max_sample = STN_MAX(max_sample, blocks_bytes(l, i));
+        l->lengths_known &= is_known(l, i);
+    }
     l->escrow_bytes = max_sample;
     l->budget_bytes = l->options.memory_bytes ? l->options.memory_bytes
                                               : stn_memory_limit() / 4 / stn_local_ranks();

@@ -79,6 +79,7 @@ struct sterna_loader {
         batch_rows; /* samples a batch can ask for: the batch size, or fewer if there are fewer */
     struct stn_retry retry;
     uint64_t budget_bytes, escrow_bytes;
+    int lengths_known;        /* of all samples */
     uint64_t timeout_ns;      /* of a request; 0: none */
     uint64_t ready_max_bytes; /* composed, not handed out, besides what the source wants */
     uint64_t steps_per_epoch;
@@ -111,6 +112,7 @@ struct sterna_loader {
     struct stn_slot *oldest_slot, *newest_slot; /* in flight, by time of sending */
     sterna_batch *pending;                      /* strict: planned, has no memory yet */
     struct stn_list pending_items;
+    struct stn_block *given, **given_end;   /* memory of the consumer's that no batch has yet */
     sterna_batch *building, **building_end; /* strict: asked for, not complete */
     sterna_batch *ready, **ready_end;
     uint64_t ahead_bytes;
@@ -186,6 +188,13 @@ int stn_loader_is_strict(const sterna_loader *l);
 struct stn_epoch *stn_loader_epoch(sterna_loader *l, uint64_t number);
 struct stn_list *stn_loader_arrived(sterna_loader *l, const struct stn_epoch *epoch);
 void stn_loader_unlink_slot(sterna_loader *l, struct stn_slot *slot); /* no longer in flight */
+
+/* ---- memory that the consumer gives (given.c) ---- */
+
+/* The oldest buffer, for a batch of so many bytes. NULL: there is none, or it was too short and is
+ * given back. */
+struct stn_block *stn_loader_take_given(sterna_loader *l, uint64_t bytes);
+void stn_loader_return_given(sterna_loader *l); /* all that no batch has */
 
 /* ---- where it begins (begin.c), what memory it needs (budget.c) ---- */
 

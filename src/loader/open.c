@@ -170,6 +170,7 @@ static void init_lists(sterna_loader *l) {
     stn_list_init(&l->pending_items);
     for (size_t i = 0; i < STN_EPOCHS_AHEAD; i++) stn_list_init(&l->arrived[i]);
     l->building_end = &l->building;
+    l->given_end = &l->given;
     l->ready_end = &l->ready;
 }
 
@@ -284,6 +285,7 @@ void sterna_loader_close(sterna_loader **out) {
     release_batches(l->building);
     release_batches(l->ready);
     release_batches(l->pending);
+    stn_loader_return_given(l);
     stn_pool_close(&l->pool);
     for (uint64_t i = 0; i < l->n_epochs; i++)
         stn_epoch_fini(&l->epochs[(l->first_epoch + i) % STN_EPOCHS_AHEAD]);

@@ -77,16 +77,20 @@ static void plan_batch(sterna_loader *l) {
     l->pending = b;
 }
 
+static int acquire(sterna_loader *l, uint64_t bytes, struct stn_block **block) {
+    uint64_t reserve = l->building || l->ready ? l->escrow_bytes : 0;
+    int rc = stn_pool_acquire(l->pool, bytes, reserve, block);
+    if (rc == STERNA_ENOMEM) stn_loader_fail(l, rc, "out of memory for a batch");
+    return rc;
+}
+
 /* Gives the planned batch its memory, and its items to the open list; 0 if it cannot now. */
 static int admit_batch(sterna_loader *l) {
     sterna_batch *b = l->pending;
     uint64_t bytes = stn_batch_layout(b);
     if (bytes > 0) {
-        uint64_t reserve = l->building || l->ready ? l->escrow_bytes : 0;
-        struct stn_block *block;
-        int rc = stn_pool_acquire(l->pool, bytes, reserve, &block);
-        if (rc == STERNA_ENOMEM) stn_loader_fail(l, rc, "out of memory for a batch");
-        if (rc < 0) return 0;
+        struct stn_block *block = stn_loader_take_given(l, bytes);
+        if (!block && acquire(l, bytes, &block) < 0) return 0;
         stn_batch_take_block(b, &block);
     }
     for (struct stn_item *item; (item = stn_list_take(&l->pending_items));)

@@ -167,6 +167,20 @@ int stn_pool_has_room(struct stn_pool *pool, uint64_t bytes) {
     return used_bytes + bytes <= pool->budget_bytes;
 }
 
+struct stn_block *stn_block_around(void *data, uint64_t bytes, void (*release)(void *ctx),
+                                   void *ctx) {
+    struct stn_block *block = calloc(1, sizeof *block);
+    if (!block) return NULL;
+    *block = (struct stn_block){.data = data, .bytes = bytes, .release = release, .ctx = ctx};
+    atomic_init(&block->refs, 1);
+    return block;
+}
+
+static void give_back(struct stn_block *block) {
+    if (block->release) block->release(block->ctx);
+    free(block);
+}
+
 void stn_block_retain(struct stn_block *block) {
     atomic_fetch_add_explicit(&block->refs, 1, memory_order_relaxed);
 }
@@ -176,6 +190,10 @@ void stn_block_release(struct stn_block **out) {
     *out = NULL;
     if (!block || atomic_fetch_sub_explicit(&block->refs, 1, memory_order_acq_rel) > 1) return;
     struct stn_pool *pool = block->pool;
+    if (!pool) {
+        give_back(block);
+        return;
+    }
     pthread_mutex_lock(&pool->lock);
     pool->stats.used_bytes -= block->bytes;
     pool->n_used--;

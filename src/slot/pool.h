@@ -22,11 +22,13 @@ static inline uint64_t stn_align_up(uint64_t bytes) {
 struct stn_pool;
 
 struct stn_block {
-    uint8_t *data;  /* 64-byte aligned */
-    uint64_t bytes; /* of its size class */
-    struct stn_pool *pool;
+    uint8_t *data;         /* 64-byte aligned */
+    uint64_t bytes;        /* of its size class */
+    struct stn_pool *pool; /* NULL: somebody else's memory */
     atomic_uint refs;
-    struct stn_block *next; /* pool: in its free list */
+    struct stn_block *next;     /* pool: in its free list */
+    void (*release)(void *ctx); /* somebody else's: gives it back to him; or NULL */
+    void *ctx;
 };
 
 struct stn_pool_stats {
@@ -54,6 +56,11 @@ int stn_pool_acquire(struct stn_pool *pool, uint64_t bytes, uint64_t reserve_byt
                      struct stn_block **out);
 /* 1 if blocks of whole size classes, `bytes` in all, would find room now. */
 int stn_pool_has_room(struct stn_pool *pool, uint64_t bytes);
+/* A block that is memory of somebody else's, of which no pool and no budget knows: with its last
+ * reference it is given back, on the thread that lets go. NULL without memory. */
+struct stn_block *stn_block_around(void *data, uint64_t bytes, void (*release)(void *ctx),
+                                   void *ctx);
+
 void stn_block_retain(struct stn_block *block);
 void stn_block_release(struct stn_block **block); /* NULL is fine; sets it to NULL */
 

@@ -1,5 +1,6 @@
 /* Reading epochs while memory, the disk or threads fail: what comes out is right and comes once, or
  * next() fails with one clear error. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ static char *base; /* holds the store, which no round changes */
 static const char *state_file(const char *round) { return test_path(round, "state"); }
 
 static struct dataset_seen seen;
+static int gives_buffers;
 static uint8_t copied[256 << 10];
 
 static int open_both(sterna_store **s, sterna_selection **selection, struct sterna_error *err) {
@@ -70,19 +72,38 @@ static int export_labels(sterna_batch *b, struct DLManagedTensorVersioned **out,
     return rc;
 }
 
+/* Buffers for batches, each lent once. */
+static uint8_t buffers[40][64 << 10] __attribute__((aligned(64)));
+static unsigned n_lent;
+static atomic_uint n_back;
+
+static void take_back(void *buffer) {
+    memset(buffer, 0xEE, sizeof buffers[0]); /* nobody looks at it any more */
+    atomic_fetch_add(&n_back, 1);
+}
+
+static int lend(sterna_loader *l, struct sterna_error *err) {
+    uint8_t *buffer = buffers[n_lent];
+    if (n_lent == sizeof buffers / sizeof buffers[0]) round_fail("more batches than buffers");
+    int rc = sterna_loader_give_buffer(l, buffer, sizeof buffers[0], take_back, buffer, err);
+    if (rc == STERNA_OK) n_lent++;
+    return rc;
+}
+
 /* At most `batches` of them. */
 static int read_batches(sterna_loader *l, const sterna_selection *selection, unsigned batches,
                         struct sterna_error *err) {
     sterna_batch *b;
-    int rc = STERNA_OK;
-    while (batches-- > 0 && (rc = sterna_loader_next(l, &b, -1, err)) == STERNA_OK) {
+    int rc = gives_buffers ? lend(l, err) : STERNA_OK;
+    while (rc == STERNA_OK && batches-- > 0 &&
+           (rc = sterna_loader_next(l, &b, -1, err)) == STERNA_OK) {
         struct DLManagedTensorVersioned *tensor;
         dataset_see(&seen, b, selection);
         check_copy(b);
         rc = export_labels(b, &tensor, err);
         sterna_batch_release(&b);
-        if (rc < 0) break;
-        tensor->deleter(tensor);
+        if (rc == STERNA_OK) tensor->deleter(tensor);
+        if (rc == STERNA_OK && gives_buffers) rc = lend(l, err);
     }
     return rc;
 }
@@ -106,6 +127,14 @@ static int read_epoch(enum sterna_order order, struct sterna_error *err) {
 static int strict(const char *dir, struct sterna_error *err) {
     (void)dir;
     return read_epoch(STERNA_ORDER_STRICT, err);
+}
+static int in_buffers(const char *dir, struct sterna_error *err) {
+    (void)dir;
+    gives_buffers = 1;
+    int rc = read_epoch(STERNA_ORDER_STRICT, err);
+    if (atomic_load(&n_back) != n_lent)
+        round_fail("%u of %u buffers came back", atomic_load(&n_back), n_lent);
+    return rc;
 }
 static int arrival(const char *dir, struct sterna_error *err) {
     (void)dir;
@@ -204,6 +233,7 @@ static void make_store(const char *dir) {
 int main(void) {
     static const struct work works[] = {
         {"read an epoch", NULL, strict, check_epoch},
+        {"read an epoch into buffers", NULL, in_buffers, check_epoch},
         {"read an epoch by arrival", NULL, arrival, check_epoch},
         {"resume", prepare_strict, resume_strict, check_state},
         {"resume by arrival", prepare_arrival, resume_arrival, check_state},

@@ -384,5 +384,16 @@ int main(void) {
         cmocka_unit_test(test_loader_copy_is_the_contiguous_form),
         cmocka_unit_test(test_loader_cancel_is_final),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest with_buffers[] = {
+        cmocka_unit_test(test_loader_recovers_from_each_kind_of_answer),
+        cmocka_unit_test(test_loader_late_answers_change_nothing),
+        cmocka_unit_test(test_loader_policies_for_lost_samples),
+        cmocka_unit_test(test_loader_raise_names_the_sample_in_its_turn),
+        cmocka_unit_test(test_loader_max_errors_ends_the_run),
+        cmocka_unit_test(test_loader_allocates_nothing_once_warm),
+        cmocka_unit_test(test_loader_cancel_is_final),
+    };
+    int bad = cmocka_run_group_tests(tests, NULL, NULL);
+    sim_gives_buffers = 1;
+    return bad + cmocka_run_group_tests(with_buffers, NULL, NULL);
 }

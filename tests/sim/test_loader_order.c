@@ -432,5 +432,14 @@ int main(void) {
         cmocka_unit_test(test_loader_state_at_step_is_that_of_the_batch),
         cmocka_unit_test(test_loader_state_is_refused_for_other_data),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest with_buffers[] = {
+        cmocka_unit_test(test_loader_strict_is_the_plan),
+        cmocka_unit_test(test_loader_uneven_ends_on_all_ranks),
+        cmocka_unit_test(test_loader_requests_cross_the_border),
+        cmocka_unit_test(test_loader_resume_at_every_batch_strict),
+        cmocka_unit_test(test_loader_resume_on_other_worlds),
+    };
+    int bad = cmocka_run_group_tests(tests, NULL, NULL);
+    sim_gives_buffers = 1;
+    return bad + cmocka_run_group_tests(with_buffers, NULL, NULL);
 }

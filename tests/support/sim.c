@@ -6,6 +6,11 @@
 #include "catalog/selection.h"
 #include "support/sim.h"
 
+#define BUFFERS_AHEAD 5
+#define BUFFER_BYTES ((size_t)100 << 10)
+
+int sim_gives_buffers;
+
 struct sim_event {
     uint64_t at_ns, ticket, index;
     struct sim_answer answer;
@@ -80,6 +85,7 @@ void sim_make_selection(struct sim *sim) {
 void sim_fini(struct sim *sim) {
     assert_null(sim->source); /* the loader was closed */
     sterna_selection_close(&sim->selection);
+    lender_fini(&sim->lender);
     free(sim->attempts);
 }
 
@@ -164,6 +170,11 @@ struct sterna_loader_options sim_options(void) {
     return o;
 }
 
+static void give(struct sim *sim, sterna_loader *loader) {
+    if (sim_gives_buffers && stn_loader_is_strict(loader) && !sim->lengths_unknown)
+        assert_ok(lender_give(&sim->lender, loader, BUFFER_BYTES));
+}
+
 int sim_open(struct sim *sim, sterna_loader **out, const struct sterna_loader_options *options,
              struct sterna_error *err) {
     static const struct sterna_field field = {"image", STERNA_KIND_IMAGE, 0};
@@ -173,7 +184,9 @@ int sim_open(struct sim *sim, sterna_loader **out, const struct sterna_loader_op
                                  .ctx = sim,
                                  .fields = &field,
                                  .n_fields = 1};
-    return stn_loader_open(out, &env, sim->selection, options, err);
+    int rc = stn_loader_open(out, &env, sim->selection, options, err);
+    for (int i = 0; i < BUFFERS_AHEAD && rc == STERNA_OK; i++) give(sim, *out);
+    return rc;
 }
 
 static void deliver(struct sim *sim, const struct sim_event *e) {
@@ -229,6 +242,7 @@ int sim_advance(struct sim *sim, sterna_loader *loader) {
 int sim_next(struct sim *sim, sterna_loader *loader, sterna_batch **out, struct sterna_error *err) {
     for (;;) {
         int rc = sterna_loader_next(loader, out, 0, err);
+        if (rc == STERNA_OK) give(sim, loader);
         if (rc != STERNA_AGAIN) return rc;
         if (sim_advance(sim, loader)) continue;
         rc = sterna_loader_next(loader, out, 0, err);

@@ -5,6 +5,7 @@
 #define STN_TEST_SIM_H
 
 #include "loader/loader.h"
+#include "support/lender.h"
 
 enum sim_kind {
     SIM_OK,
@@ -47,7 +48,12 @@ struct sim {
     struct sim_source *source; /* the open loader's */
     struct sim_event *events;  /* by time */
     int verifying;
+    struct lender lender;
 };
+
+/* Loaders are given buffers that their batches find room in, as far as they take them: set it to
+ * run a test once more. */
+extern int sim_gives_buffers;
 
 /* n samples of length(index) bytes; defaults: 1000 bytes, every answer after 1 ms. */
 void sim_init(struct sim *sim, uint64_t n);

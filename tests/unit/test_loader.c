@@ -13,6 +13,7 @@
 #include "slot/pool.h"
 #include "sterna/loader.h"
 #include "store.h"
+#include "support/lender.h"
 #include "support/temporary.h"
 
 #define N_SAMPLES 700
@@ -308,6 +309,48 @@ static void test_loader_uses_the_callers_memory(void **state) {
     assert_int_equal(n_allocated, 0);
 }
 
+/* Both fields' runs lie in the batch's buffer, one after the other. */
+static int lies_in_buffer(const struct lender *lender, const sterna_batch *b) {
+    struct sterna_field_view image, note;
+    assert_ok(sterna_batch_field(b, 0, &image));
+    assert_ok(sterna_batch_field(b, 1, &note));
+    size_t i = lender_find(lender, image.base);
+    if (i == SIZE_MAX) return 0;
+    assert_ptr_equal(image.base, lender->loans[i].data);
+    assert_ptr_equal(note.base, image.base + image.base_bytes);
+    assert_true(image.base_bytes + note.base_bytes <= lender->loans[i].bytes);
+    return 1;
+}
+
+/* Given and released by the consumer while the loader's thread, which began before the first was
+ * there, takes them. */
+static void test_loader_reads_into_the_consumers_buffers(void **state) {
+    (void)state;
+    static struct lender lender;
+    static atomic_uint seen[N_SAMPLES];
+    struct sterna_loader_options o = options(32);
+    sterna_batch *b, *held[4] = {NULL};
+    int n_inside = 0;
+    o.epochs = 0;
+    sterna_loader *loader = open_loader(&o);
+    for (int i = 0; i < 2; i++) assert_ok(lender_give(&lender, loader, 1 << 21));
+    for (int i = 0; n_inside < 200; i++) {
+        assert_true(i < LENDER_MAX - 10);
+        assert_ok(sterna_loader_next(loader, &b, -1, NULL));
+        assert_ok(lender_give(&lender, loader, 1 << 21));
+        check_batch(b, seen);
+        n_inside += lies_in_buffer(&lender, b);
+        sterna_batch_release(&held[i % 4]);
+        held[i % 4] = b;
+    }
+    sterna_loader_close(&loader);
+    for (int i = 0; i < 4; i++) {
+        check_batch(held[i], seen);
+        sterna_batch_release(&held[i]);
+    }
+    lender_fini(&lender);
+}
+
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -379,6 +422,9 @@ static void test_loader_refuses_a_forked_child(void **state) {
                    strstr(err.message, "fork");
         sterna_loader *mine;
         good = good && sterna_loader_open(&mine, store, selection, &o, &err) == STERNA_EFORKED;
+        static char page[4096] __attribute__((aligned(64)));
+        good = good && sterna_loader_give_buffer(loader, page, sizeof page, NULL, NULL, &err) ==
+                           STERNA_EFORKED;
         sterna_loader_close(&loader); /* lets go, touches nothing */
         _exit(good ? 0 : 1);
     }
@@ -424,6 +470,7 @@ int main(void) {
         cmocka_unit_test(test_loader_descriptor_tells_readiness),
         cmocka_unit_test(test_loader_batches_outlive_everything),
         cmocka_unit_test(test_loader_uses_the_callers_memory),
+        cmocka_unit_test(test_loader_reads_into_the_consumers_buffers),
         cmocka_unit_test(test_loader_batches_are_let_go_in_a_forked_child),
         cmocka_unit_test(test_loader_refuses_a_forked_child),
         cmocka_unit_test(test_loader_options_are_checked),

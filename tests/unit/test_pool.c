@@ -108,6 +108,25 @@ static void test_pool_tells_lack_of_memory_from_lack_of_budget(void **state) {
     stn_pool_close(&pool);
 }
 
+static void count_release(void *n) { ++*(int *)n; }
+
+static void test_pool_knows_nothing_of_others_memory(void **state) {
+    (void)state;
+    static uint8_t bytes[100];
+    int n = 0;
+    struct stn_block *block = stn_block_around(bytes, sizeof bytes, count_release, &n),
+                     *again = block;
+    assert_ptr_equal(block->data, bytes);
+    assert_int_equal(block->bytes, sizeof bytes);
+    stn_block_retain(block);
+    stn_block_release(&again);
+    assert_int_equal(n, 0);
+    stn_block_release(&block);
+    assert_int_equal(n, 1);
+    block = stn_block_around(bytes, sizeof bytes, NULL, NULL);
+    stn_block_release(&block);
+}
+
 /* ---- threads ---- */
 
 static atomic_int n_released;
@@ -149,6 +168,7 @@ int main(void) {
         cmocka_unit_test(test_pool_uses_blocks_again),
         cmocka_unit_test(test_pool_outlives_close_while_blocks_are_held),
         cmocka_unit_test(test_pool_tells_lack_of_memory_from_lack_of_budget),
+        cmocka_unit_test(test_pool_knows_nothing_of_others_memory),
         cmocka_unit_test(test_pool_is_used_by_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
