@@ -29,8 +29,10 @@ static void turn(sterna_loader *l) {
         while (stn_loader_feed_starved(l) > 0);
     }
     stn_loader_conclude(l);
-    /* Memory that came back during this turn may have been looked for in vain before. */
-    int again = atomic_load(&l->wants_room) && atomic_load(&l->released);
+    /* Memory that came back during this turn may have been looked for in vain before; what was
+     * given up when it was to be asked for is not in a batch yet. */
+    int found_room = atomic_load(&l->wants_room) && atomic_load(&l->released);
+    int again = found_room || l->to_compose;
     l->wake_ns = again ? now_ns : next_turn_ns(l);
 }
 

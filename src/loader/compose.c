@@ -155,6 +155,7 @@ static void retire_epochs(sterna_loader *l) {
 }
 
 void stn_loader_compose(sterna_loader *l, uint64_t now_ns) {
+    l->to_compose = 0;
     if (stn_loader_is_strict(l))
         compose_strict(l, now_ns);
     else

@@ -67,6 +67,7 @@ struct stn_epoch *stn_loader_epoch(sterna_loader *l, uint64_t number) {
 
 void stn_item_settle(sterna_loader *l, struct stn_item *item, int status) {
     item->status = status;
+    l->to_compose = 1;
     if (item->batch)
         item->batch->n_settled++;
     else

@@ -118,6 +118,7 @@ struct sterna_loader {
     uint64_t ahead_bytes;
     double typical_bytes; /* high quantile of lengths, where they are not known */
     int ended, no_room, stopping;
+    int to_compose;              /* rows were settled since batches were composed */
     int announced;               /* ready_fd is readable */
     struct sterna_error failure; /* final */
     uint8_t *state;              /* of the last batch handed out */

@@ -273,6 +273,42 @@ static void test_loader_unknown_lengths_never_deadlock(void **state) {
         }
 }
 
+/* The system has no memory for samples: they are given up when they are about to be asked for, and
+ * no answer is on its way that would bring the loader back to them. */
+static void *no_memory(void *ctx, size_t bytes, size_t align) {
+    (void)ctx, (void)bytes, (void)align;
+    return NULL;
+}
+static void free_nothing(void *ctx, void *p, size_t bytes) { (void)ctx, (void)p, (void)bytes; }
+
+static void test_loader_gives_up_what_it_has_no_memory_for(void **state) {
+    (void)state;
+    static const struct sterna_allocator none = {no_memory, free_nothing, NULL};
+    for (int order = STERNA_ORDER_STRICT; order <= STERNA_ORDER_ARRIVAL; order++) {
+        struct sim sim;
+        sterna_loader *loader;
+        sterna_batch *b;
+        int rc, n_batches = 0;
+        sim_init(&sim, 20);
+        sim.lengths_unknown = 1; /* so that each has memory of its own */
+        sim_make_selection(&sim);
+        struct sterna_loader_options o = sim_options();
+        o.order = (enum sterna_order)order;
+        o.on_error = STERNA_ON_ERROR_MASK;
+        o.allocator = &none;
+        assert_ok(sim_open(&sim, &loader, &o, NULL));
+        for (; (rc = sim_next(&sim, loader, &b, NULL)) == STERNA_OK; n_batches++) {
+            assert_int_equal(sterna_batch_errors(b)[0], STERNA_ENOMEM);
+            assert_int_equal(sterna_batch_valid(b)[0], 0);
+            sterna_batch_release(&b);
+        }
+        assert_int_equal(rc, STERNA_END);
+        assert_int_equal(n_batches, 2);
+        sterna_loader_close(&loader);
+        sim_fini(&sim);
+    }
+}
+
 static void test_loader_leases_are_named_instead_of_a_hang(void **state) {
     (void)state;
     struct sim sim;
@@ -379,6 +415,7 @@ int main(void) {
         cmocka_unit_test(test_loader_max_errors_ends_the_run),
         cmocka_unit_test(test_loader_smallest_budget_is_true),
         cmocka_unit_test(test_loader_unknown_lengths_never_deadlock),
+        cmocka_unit_test(test_loader_gives_up_what_it_has_no_memory_for),
         cmocka_unit_test(test_loader_leases_are_named_instead_of_a_hang),
         cmocka_unit_test(test_loader_allocates_nothing_once_warm),
         cmocka_unit_test(test_loader_copy_is_the_contiguous_form),
