@@ -25,6 +25,7 @@ struct sterna_state_info {
     int shuffle;
     uint64_t step;      /* next step of this epoch */
     uint64_t base_step; /* step at which the present world size took over, 0: at the start */
+    uint64_t steps;     /* batches of this epoch on this rank, those before base_step included */
     uint64_t delivered; /* positions of the epoch delivered, as far as this state knows */
     int finished;       /* nothing of the epoch is left for this rank: the next epoch follows */
 };

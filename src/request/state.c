@@ -319,6 +319,8 @@ int sterna_state_info(const void *state, size_t bytes, struct sterna_state_info 
     *out = (struct sterna_state_info){0};
     int rc = stn_state_decode(&s, state, bytes, err);
     if (rc < 0) return rc;
+    struct stn_plan plan;
+    stn_state_plan(&s, &plan);
     *out = (struct sterna_state_info){.plan_version = STN_PLAN_VERSION,
                                       .seed = s.seed,
                                       .epoch = s.epoch,
@@ -331,7 +333,8 @@ int sterna_state_info(const void *state, size_t bytes, struct sterna_state_info 
                                       .shuffle = s.shuffle,
                                       .step = s.base_step + s.step,
                                       .base_step = s.base_step,
-                                      .finished = stn_state_finished(&s)};
+                                      .steps = s.base_step + plan.n_steps,
+                                      .finished = s.step >= plan.n_steps};
     memcpy(out->selection_hash, s.selection_hash, sizeof out->selection_hash);
     out->delivered = s.base + s.holes.n_set + s.delivered.watermark;
     for (size_t i = 0; i < STN_WINDOW_WORDS; i++)

@@ -61,7 +61,21 @@ static void test_state_info_says_when_an_epoch_is_finished(void **state) {
         size_t n = stn_state_encode(&s, buf, sizeof buf);
         assert_ok(sterna_state_info(buf, n, &info, NULL));
         assert_int_equal(info.finished, s.step == 42);
+        assert_int_equal(info.steps, 42);
     }
+}
+
+/* Another world took over at step 5: 880 samples are left, 55 batches for each of two ranks. */
+static void test_state_info_counts_the_steps_of_all_parts(void **state) {
+    (void)state;
+    struct stn_state s = example(1, 2, STERNA_ORDER_STRICT);
+    s.base = 120, s.base_step = 5, s.step = 7;
+    uint8_t buf[512];
+    struct sterna_state_info info;
+    size_t n = stn_state_encode(&s, buf, sizeof buf);
+    assert_ok(sterna_state_info(buf, n, &info, NULL));
+    assert_int_equal(info.step, 12);
+    assert_int_equal(info.steps, 60);
 }
 
 static void test_state_damage_is_refused(void **state) {
@@ -218,6 +232,7 @@ int main(void) {
         cmocka_unit_test(test_state_bytes_come_back_equal),
         cmocka_unit_test(test_state_full_window_stays_small),
         cmocka_unit_test(test_state_info_says_when_an_epoch_is_finished),
+        cmocka_unit_test(test_state_info_counts_the_steps_of_all_parts),
         cmocka_unit_test(test_state_damage_is_refused),
         cmocka_unit_test(test_state_any_world_goes_on_strict),
         cmocka_unit_test(test_state_any_world_goes_on_arrival),
