@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "source/lmdb_env.h"
+#include "source/lmdb_thread.h"
 
 enum {
     /* Pages that one value may take besides its own: a leaf copied or split, branches, and its
@@ -24,6 +25,7 @@ enum {
 
 struct stn_lmdb_writer {
     struct stn_lmdb *db;
+    struct stn_lmdb_thread *thread;
     MDB_txn *txn;          /* NULL between transactions */
     size_t used_bytes;     /* of the file when the transaction began */
     size_t map_bytes;      /* then */
@@ -35,7 +37,7 @@ struct stn_lmdb_writer {
 
 static void drop(struct stn_lmdb_writer *w) {
     if (!w->txn) return;
-    mdb_txn_abort(w->txn);
+    stn_lmdb_thread_abort(w->thread, w->txn);
     w->txn = NULL;
     stn_lmdb_write_leave(w->db);
 }
@@ -79,7 +81,7 @@ static int begin(struct stn_lmdb_writer *w, struct sterna_error *err) {
     while (!w->txn) {
         int code = MDB_PANIC;
         stn_lmdb_write_enter(w->db);
-        if (!w->db->unmapped) code = mdb_txn_begin(w->db->env, NULL, 0, &w->txn);
+        if (!w->db->unmapped) code = stn_lmdb_thread_begin(w->thread, w->db->env, &w->txn);
         if (code == MDB_SUCCESS) {
             mdb_env_info(w->db->env, &info); /* never fails */
             w->used_bytes = (info.me_last_pgno + 1) * w->db->page_bytes;
@@ -110,7 +112,7 @@ static int cause_of(struct stn_lmdb_writer *w, int code) {
 int stn_lmdb_writer_commit(struct stn_lmdb_writer *w, struct sterna_error *err) {
     if (w->failed) return begin(w, err);
     if (!w->txn) return STERNA_OK;
-    int code = mdb_txn_commit(w->txn); /* frees it in any case */
+    int code = stn_lmdb_thread_commit(w->thread, w->txn); /* frees it in any case */
     w->txn = NULL;
     stn_lmdb_write_leave(w->db);
     if (code == MDB_SUCCESS) return STERNA_OK;
@@ -149,9 +151,11 @@ int stn_lmdb_writer_open(struct stn_lmdb_writer **out, struct stn_lmdb *db,
     if (atomic_exchange(&db->has_writer, 1))
         return stn_fail(err, STERNA_EBUSY, "%s: this process is writing it already", db->path);
     struct stn_lmdb_writer *w = stn_array(1, sizeof *w);
-    if (!w) {
+    int rc = w ? stn_lmdb_thread_open(&w->thread, err) : stn_fail_memory(err, "a writer");
+    if (rc < 0) {
+        free(w);
         atomic_store(&db->has_writer, 0);
-        return stn_fail_memory(err, "a writer");
+        return rc;
     }
     w->db = db;
     *out = w;
@@ -225,6 +229,7 @@ void stn_lmdb_writer_close(struct stn_lmdb_writer **w) {
     if (!gone) return;
     if (gone->db->pid == getpid()) { /* a forked child must leave the transaction alone */
         drop(gone);
+        stn_lmdb_thread_close(&gone->thread);
         atomic_store(&gone->db->has_writer, 0);
     }
     free(gone);

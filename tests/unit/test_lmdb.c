@@ -1,6 +1,7 @@
 /* The embedded store's environment and writer. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -981,9 +982,61 @@ static void test_lmdb_permissions(void **state) {
     assert_int_equal(st.st_uid, 65534); /* and leaves it to the owner */
 }
 
+/* ---- threads ---- */
+
+struct elsewhere { /* one step of a writer's work, on a thread of its own */
+    struct stn_lmdb_writer *w;
+    uint32_t n;
+    enum { PUT, COMMIT, CLOSE } step;
+    int rc;
+    struct sterna_error err;
+};
+
+static void *work_elsewhere(void *arg) {
+    struct elsewhere *e = arg;
+    if (e->step == PUT) e->rc = put_number(e->w, e->n, 0, 100, &e->err);
+    if (e->step == COMMIT) e->rc = stn_lmdb_writer_commit(e->w, &e->err);
+    if (e->step == CLOSE) stn_lmdb_writer_close(&e->w);
+    return NULL;
+}
+
+static void elsewhere(struct stn_lmdb_writer *w, int step, uint32_t n) {
+    struct elsewhere e = {.w = w, .step = step, .n = n};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, work_elsewhere, &e), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    if (e.rc < 0) fail_msg("step %d of value %u: code %d: %s", step, n, e.rc, e.err.message);
+}
+
+/* LMDB's lock is the thread's that took it; a writer is whoever's calls it. */
+static void test_lmdb_writer_changes_threads(void **state) {
+    struct box *b = *state;
+    struct sterna_error err = {0};
+    for (uint32_t round = 0; round < 3; round++) {
+        struct stn_lmdb *db;
+        struct stn_lmdb_writer *w;
+        OK(stn_lmdb_acquire(&db, b->store, STN_LMDB_CREATE, &err));
+        OK(stn_lmdb_writer_open(&w, db, &err));
+        OK(put_number(w, 10 * round, 0, 100, &err));
+        elsewhere(w, COMMIT, 0);
+        elsewhere(w, PUT, 10 * round + 1);
+        OK(put_number(w, 10 * round + 2, 0, 100, &err));
+        OK(stn_lmdb_writer_commit(w, &err));
+        OK(put_number(w, 10 * round + 3, 0, 100, &err));
+        elsewhere(w, CLOSE, 0); /* forgets the last one */
+        for (uint32_t i = 0; i < 3; i++) check_number(db, 10 * round + i, 0, 100);
+        struct stn_value_header h;
+        uint8_t id[16];
+        number_id(id, 10 * round + 3);
+        assert_int_equal(stn_lmdb_header(db, id, 0, &h, NULL), STERNA_ENOTFOUND);
+        stn_lmdb_release(&db);
+    }
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_lmdb_writer_changes_threads),
         TEST(test_lmdb_put_find_remove),
         TEST(test_lmdb_values_gather_and_stay),
         TEST(test_lmdb_one_environment_a_file),
