@@ -226,6 +226,39 @@ static int take(const struct call *c, const struct core_argument *a, PyObject *o
     return 0;
 }
 
+/* ---- parts of arguments ---- */
+
+/* A tuple of n items, kept until the end; NULL with an exception. */
+PyObject *core_tuple_of(PyObject *o, Py_ssize_t n, const char *what, core_keep *keep) {
+    PyObject *tuple = PySequence_Tuple(o);
+    if (core_keep_object(keep, tuple) < 0) return NULL;
+    if (n < 0 || PyTuple_Size(tuple) == n) return tuple;
+    PyErr_Format(PyExc_TypeError, "%s must be a tuple of %zd, not %R", what, n, o);
+    return NULL;
+}
+
+const char *core_name_of(struct core_module *m, PyObject *o, const char *what, core_keep *keep) {
+    if (PyUnicode_Check(o)) return core_text_of(m, o, what, keep);
+    PyErr_Format(PyExc_TypeError, "%s must be str, not %R", what, o);
+    return NULL;
+}
+
+/* The kinds as the library names them, for arguments: kinds[STERNA_KIND_BYTES] is "bytes". */
+static const char *const kinds[] = {"bytes", "image", "mask", "text", "json", "npy", NULL};
+
+int core_kind_of(struct core_module *m, PyObject *o, enum sterna_kind *kind) {
+    for (int i = 0; PyUnicode_Check(o) && kinds[i]; i++)
+        if (PyUnicode_CompareWithASCIIString(o, kinds[i]) == 0) {
+            *kind = (enum sterna_kind)i;
+            return 0;
+        }
+    core_raise_text(m, STERNA_EINVAL,
+                    "a field's kind must be 'image', 'mask', 'bytes', 'text', 'json' or 'npy', "
+                    "not %R",
+                    o);
+    return -1;
+}
+
 /* ---- the table ---- */
 
 static int refuse_unknown(const struct call *c, PyObject *kwargs, const struct core_argument *table,

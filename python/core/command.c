@@ -35,8 +35,10 @@ static PyObject *command(PyObject *module, PyObject *o) {
         if (!argv[i]) goto done;
     }
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = run((int)argc, argv);
-    Py_END_ALLOW_THREADS code = PyLong_FromLong(rc);
+    PyThreadState *gil = PyEval_SaveThread();
+    rc = run((int)argc, argv);
+    PyEval_RestoreThread(gil);
+    code = PyLong_FromLong(rc);
 done:
     Py_XDECREF(keep);
     return code;

@@ -72,19 +72,16 @@ static PyObject *copy(PyObject *module, PyObject *args, PyObject *kwargs) {
         {"progress", CORE_FUNCTION, &call.progress, CORE_OR_NONE, NULL, 0},
         {"report", CORE_FUNCTION, &call.report, CORE_OR_NONE, NULL, 0},
     };
+    struct core_store_use from = {0}, to = {0};
     sterna_selection *s = NULL;
     sterna_copy_options_init(&o);
     if (core_arguments(m, "copy", args, kwargs, table, CORE_COUNT(table), 3, &keep) < 0) goto done;
     if (selection && !(s = core_selection_get(m, selection))) goto done;
-    sterna_store *from = core_handle_enter(m, core_store_handle(source), "store"), *to;
-    if (!from) goto done;
-    to = core_handle_enter(m, core_store_handle(target), "store");
-    if (to) {
-        result = copy_between(m, from, to, s, &o, &call);
-        core_handle_leave(core_store_handle(target));
-    }
-    core_handle_leave(core_store_handle(source));
+    if (core_store_enter(m, source, &from) == 0 && core_store_enter(m, target, &to) == 0)
+        result = copy_between(m, from.store, to.store, s, &o, &call);
 done:
+    core_store_leave(&to);
+    core_store_leave(&from);
     sterna_selection_close(&s);
     Py_XDECREF(keep);
     return result;

@@ -99,6 +99,11 @@ int core_arguments(struct core_module *m, const char *function, PyObject *args, 
                    core_keep *keep);
 /* The text of a str, without a NUL in it; raw bytes come back as they once were given. */
 const char *core_text_of(struct core_module *m, PyObject *o, const char *what, core_keep *keep);
+/* The same, of what must be a str. */
+const char *core_name_of(struct core_module *m, PyObject *o, const char *what, core_keep *keep);
+/* A sequence as a tuple of n items (-1: any number), kept; NULL with an exception. */
+PyObject *core_tuple_of(PyObject *o, Py_ssize_t n, const char *what, core_keep *keep);
+int core_kind_of(struct core_module *m, PyObject *o, enum sterna_kind *kind); /* of a field */
 
 /* ---- values.c: C values as Python's ---- */
 
@@ -117,6 +122,7 @@ struct core_handle {
     unsigned users;
     unsigned forks; /* of this process, when it was opened */
     int closed;
+    struct core_handle *next, **before; /* of all that are open */
 };
 void core_handle_init(struct core_handle *h, void *p, void (*close)(void *p));
 /* The C handle, until core_handle_leave(); or NULL with InvalidError or ForkedError. */
@@ -128,7 +134,7 @@ void core_handle_close(struct core_handle *h);
 /* How often this process has been forked off since the module was loaded: what was opened at
  * another number belongs to a parent. */
 unsigned core_forks(void);
-int core_fork_watch(void);
+int core_process_watch(void);
 
 /* ---- hold.c: C memory that arrays lie in; any thread, with or without Python ---- */
 
@@ -177,9 +183,17 @@ extern const char core_array_dlpack_doc[], core_array_dlpack_device_doc[];
 PyObject *core_batch_new(struct core_module *m, sterna_batch *taken);
 PyObject *core_field_new(struct core_module *m, const struct core_hold *hold, uint32_t f);
 
-/* ---- store.c, selection.c, rows.c ---- */
+/* ---- store.c, selection.c, query.c, split.c ---- */
 
-struct core_handle *core_store_handle(PyObject *store);
+struct core_store_use { /* zeros: none */
+    PyObject *object;   /* a Store, held */
+    sterna_store *store;
+};
+/* -1 with InvalidError or ForkedError. */
+int core_store_enter(struct core_module *m, PyObject *store, struct core_store_use *use);
+void core_store_leave(struct core_store_use *use);
+int core_store_is_remote(PyObject *store); /* its calls go over a network */
+
 PyObject *core_selection_new(struct core_module *m, sterna_selection *taken);
 /* A reference of the caller's own, or NULL with InvalidError. */
 sterna_selection *core_selection_get(struct core_module *m, PyObject *selection);
@@ -189,22 +203,49 @@ PyObject *core_store_query(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *core_store_split(PyObject *self, PyObject *args, PyObject *kwargs);
 extern const char core_store_select_doc[], core_store_query_doc[], core_store_split_doc[];
 
-/* Rows of values that the library gives one by one, gathered without the GIL. */
+/* ---- job.c: calls of the library that cannot be stopped ---- */
+
+struct core_rows;
+struct core_job {                     /* the first member of what it needs and makes */
+    int (*run)(struct core_job *job); /* without the GIL, and without Python */
+    void (*drop)(
+        struct core_job *job); /* with the GIL: lets go of all that it holds, and frees it */
+    int rc;                    /* what run() returned */
+    struct sterna_error err;
+    int is_short; /* it waits for nobody: run it on the caller's thread */
+    /* job.c's own */
+    struct core_thread *thread; /* NULL: the caller's */
+    PyThreadState *caller;      /* who has given the GIL away */
+    unsigned forks;
+    struct core_job *next;
+};
+/* `bytes` of zeros, for a struct that begins with the job; NULL with an exception. */
+void *core_job_new(size_t bytes, int (*run)(struct core_job *job),
+                   void (*drop)(struct core_job *job));
+/* Runs it. A negative code comes with an exception: the library's, or a signal handler's while it
+ * goes on; then nothing of it may be touched. */
+int core_job_run(struct core_module *m, struct core_job *job);
+/* In any case, at the end: drops it, now or when it has ended. */
+void core_job_end(struct core_job *job);
+/* In run(): Python takes the rows; not 0: there shall be no more. */
+int core_job_give_rows(struct core_job *job, struct core_rows *rows);
+
+/* Rows of values that the library gives one by one to a job. */
 struct core_rows {
+    struct core_job *job;
     size_t n_columns;
-    PyObject **columns;    /* a list each */
-    PyThreadState *thread; /* of the caller, who has given the GIL away */
+    PyObject **columns; /* a list each, from the first flush on */
     struct sterna_value *values;
     size_t n_values, cap_values;
     char *texts;
     size_t n_texts, cap_texts;
-    int failed; /* there is an exception; or no memory */
+    int failed; /* no memory */
 };
-int core_rows_init(struct core_rows *r, size_t n_columns);
 int core_rows_add(struct core_rows *r, const struct sterna_value *values); /* 0, or stop */
 /* The columns' lists have all that was added; -1 with an exception. With the GIL. */
 int core_rows_flush(struct core_rows *r);
 PyObject *core_rows_tuples(struct core_rows *r);
+PyObject *core_rows_dicts(struct core_rows *r, const char *const *names);
 void core_rows_fini(struct core_rows *r);
 
 /* ---- calls.c: progress and report of a long call, which are called on its own thread ---- */

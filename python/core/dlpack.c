@@ -95,8 +95,10 @@ static PyObject *export_copy(struct core_module *m, const struct core_array *a, 
     struct core_array copy = *a;
     copy.hold = core_hold_memory(bytes, &at);
     if (copy.hold.kind == CORE_HOLDS_NOTHING) return PyErr_NoMemory();
-    Py_BEGIN_ALLOW_THREADS memcpy(at, a->address, bytes);
-    Py_END_ALLOW_THREADS copy.address = at;
+    PyThreadState *gil = PyEval_SaveThread();
+    memcpy(at, a->address, bytes);
+    PyEval_RestoreThread(gil);
+    copy.address = at;
     copy.readonly = 0;
     PyObject *capsule = export(m, &copy, versioned, 1);
     core_hold_release(&copy.hold);

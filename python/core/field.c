@@ -128,9 +128,9 @@ static PyObject *copy_into(PyObject *self, PyObject *to) {
         array = core_array_fresh(m, CORE_INT64, f->info.n_rows, &offsets);
     }
     if (array && need > 0) {
-        Py_BEGIN_ALLOW_THREADS sterna_batch_copy(f->hold.what.batch, f->f, view.buf,
-                                                 (uint64_t)view.len, offsets, &need);
-        Py_END_ALLOW_THREADS
+        PyThreadState *gil = PyEval_SaveThread();
+        sterna_batch_copy(f->hold.what.batch, f->f, view.buf, (uint64_t)view.len, offsets, &need);
+        PyEval_RestoreThread(gil);
     } else if (array) {
         memset(offsets, 0, f->info.n_rows * sizeof(uint64_t)); /* all rows are empty */
     }

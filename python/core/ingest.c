@@ -1,5 +1,6 @@
-/* Ingest: samples into a store, from a folder or one by one. */
+/* Ingest: samples into a store, one by one. */
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core.h"
@@ -7,67 +8,67 @@
 struct ingest {
     struct core_handle handle;
     pthread_mutex_t alone; /* the library takes one call at a time; held without the GIL */
+    int is_remote;
 };
 
 static struct ingest *ingest_of(PyObject *self) { return CORE_DATA(self, struct ingest); }
-static sterna_ingest *enter(PyObject *self) {
-    return core_handle_enter(core_module_of(self), &ingest_of(self)->handle, "ingest");
-}
-static void leave(PyObject *self) { core_handle_leave(&ingest_of(self)->handle); }
 
 static void close_ingest(void *p) {
     sterna_ingest *in = p;
     sterna_ingest_close(&in);
 }
 
-/* The kinds as the library names them, for arguments: kinds[STERNA_KIND_BYTES] is "bytes". */
-static const char *const kinds[] = {"bytes", "image", "mask", "text", "json", "npy", NULL};
+/* ---- open and close ---- */
 
-static int kind_of(struct core_module *m, PyObject *o, enum sterna_kind *kind) {
-    for (int i = 0; PyUnicode_Check(o) && kinds[i]; i++)
-        if (PyUnicode_CompareWithASCIIString(o, kinds[i]) == 0) {
-            *kind = (enum sterna_kind)i;
-            return 0;
-        }
-    core_raise_text(m, STERNA_EINVAL,
-                    "a field's kind must be 'image', 'mask', 'bytes', 'text', 'json' or 'npy', "
-                    "not %R",
-                    o);
-    return -1;
+struct opening {
+    struct core_job job;
+    struct core_store_use use;
+    core_keep keep;
+    const char *source;
+    int replace;
+    sterna_ingest *made;
+};
+
+static int run_opening(struct core_job *job) {
+    struct opening *o = (struct opening *)job;
+    return sterna_ingest_open(&o->made, o->use.store, o->source, o->replace, &job->err);
 }
 
-/* ---- open, commit, close ---- */
+static void drop_opening(struct core_job *job) {
+    struct opening *o = (struct opening *)job;
+    sterna_ingest_close(&o->made);
+    core_store_leave(&o->use);
+    Py_XDECREF(o->keep);
+    free(o);
+}
 
-static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    struct core_module *m = PyType_GetModuleState(type);
-    struct sterna_error err = {0};
-    PyObject *store = NULL, *self = NULL;
-    const char *source = NULL;
-    int replace = 0;
-    core_keep keep = NULL;
+static int take_opening(struct core_module *m, struct opening *o, PyObject *args,
+                        PyObject *kwargs) {
+    PyObject *store = NULL;
     const struct core_argument table[] = {
         {"store", CORE_STORE, &store, CORE_REQUIRED, NULL, 0},
-        {"source", CORE_TEXT_ARG, &source, CORE_REQUIRED, NULL, 0},
-        {"replace", CORE_FLAG, &replace, 0, NULL, 0},
+        {"source", CORE_TEXT_ARG, &o->source, CORE_REQUIRED, NULL, 0},
+        {"replace", CORE_FLAG, &o->replace, 0, NULL, 0},
     };
-    int rc = core_arguments(m, "Ingest", args, kwargs, table, CORE_COUNT(table), 3, &keep);
-    sterna_store *s = rc < 0 ? NULL : core_handle_enter(m, core_store_handle(store), "store");
-    if (s) {
-        sterna_ingest *in = NULL;
-        Py_BEGIN_ALLOW_THREADS rc = sterna_ingest_open(&in, s, source, replace, &err);
-        Py_END_ALLOW_THREADS core_handle_leave(core_store_handle(store));
-        if (rc < 0)
-            core_raise(m, rc, &err);
-        else
-            self = core_new(type);
-        if (self) {
-            core_handle_init(&ingest_of(self)->handle, in, close_ingest);
-            pthread_mutex_init(&ingest_of(self)->alone, NULL);
-        } else {
-            sterna_ingest_close(&in);
-        }
+    if (core_arguments(m, "Ingest", args, kwargs, table, CORE_COUNT(table), 3, &o->keep) < 0)
+        return -1;
+    return core_store_enter(m, store, &o->use);
+}
+
+static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    struct core_module *m = PyType_GetModuleState(type);
+    struct opening *o = core_job_new(sizeof *o, run_opening, drop_opening);
+    PyObject *self = NULL;
+    if (!o) return NULL;
+    if (take_opening(m, o, args, kwargs) == 0 && core_job_run(m, &o->job) == STERNA_OK)
+        self = core_new(type);
+    if (self) {
+        core_handle_init(&ingest_of(self)->handle, o->made, close_ingest);
+        pthread_mutex_init(&ingest_of(self)->alone, NULL);
+        ingest_of(self)->is_remote = core_store_is_remote(o->use.object);
+        o->made = NULL;
     }
-    Py_XDECREF(keep);
+    core_job_end(&o->job);
     return self;
 }
 
@@ -83,50 +84,118 @@ static void dealloc(PyObject *self) {
     core_delete(self);
 }
 
+/* ---- calls ---- */
+
+struct calling {
+    struct core_job job;
+    PyObject *object; /* the Ingest, held */
+    sterna_ingest *in;
+    core_keep keep;
+    /* add */
+    Py_buffer id, *views; /* of its blobs */
+    size_t n_views;
+    struct sterna_sample sample;
+    enum sterna_outcome outcome;
+    /* declare_classes */
+    struct core_texts names;
+    int64_t *labels;
+    /* commit */
+    uint64_t run;
+};
+
+static void drop_calling(struct core_job *job) {
+    struct calling *c = (struct calling *)job;
+    if (c->in) core_handle_leave(&ingest_of(c->object)->handle);
+    for (size_t i = 0; i < c->n_views; i++) PyBuffer_Release(&c->views[i]);
+    PyBuffer_Release(&c->id);
+    Py_XDECREF(c->keep);
+    Py_DECREF(c->object);
+    free(c);
+}
+
+static struct calling *new_call(PyObject *self, int (*run)(struct core_job *job)) {
+    struct calling *c = core_job_new(sizeof *c, run, drop_calling);
+    if (c) c->object = Py_NewRef(self);
+    return c;
+}
+
+static int make_call(struct calling *c) {
+    struct core_module *m = core_module_of(c->object);
+    c->in = core_handle_enter(m, &ingest_of(c->object)->handle, "ingest");
+    return c->in ? core_job_run(m, &c->job) : -1;
+}
+
+static void lock(struct calling *c) { pthread_mutex_lock(&ingest_of(c->object)->alone); }
+static void unlock(struct calling *c) { pthread_mutex_unlock(&ingest_of(c->object)->alone); }
+
+static int run_commit(struct core_job *job) {
+    struct calling *c = (struct calling *)job;
+    lock(c);
+    int rc = sterna_ingest_commit(c->in, &c->run, &job->err);
+    unlock(c);
+    return rc;
+}
+
 static PyObject *commit(PyObject *self, PyObject *unused) {
-    struct sterna_error err = {0};
-    sterna_ingest *in = enter(self);
-    uint64_t run = 0;
-    int rc;
+    struct calling *c = new_call(self, run_commit);
+    PyObject *run = NULL;
     (void)unused;
-    if (!in) return NULL;
-    Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&ingest_of(self)->alone);
-    rc = sterna_ingest_commit(in, &run, &err);
-    pthread_mutex_unlock(&ingest_of(self)->alone);
-    Py_END_ALLOW_THREADS leave(self);
-    return rc < 0 ? core_raise(core_module_of(self), rc, &err) : PyLong_FromUnsignedLongLong(run);
+    if (!c) return NULL;
+    if (make_call(c) == STERNA_OK) run = PyLong_FromUnsignedLongLong(c->run);
+    core_job_end(&c->job);
+    return run;
+}
+
+static int run_classes(struct core_job *job) {
+    struct calling *c = (struct calling *)job;
+    lock(c);
+    int rc = sterna_ingest_classes(c->in, c->names.at, c->names.n, c->labels, &job->err);
+    unlock(c);
+    return rc;
+}
+
+static int take_classes(struct core_module *m, struct calling *c, PyObject *args,
+                        PyObject *kwargs) {
+    const struct core_argument table[] = {{"names", CORE_TEXTS, &c->names, CORE_REQUIRED, NULL, 0}};
+    if (core_arguments(m, "declare_classes", args, kwargs, table, 1, 1, &c->keep) < 0) return -1;
+    c->labels = core_keep_memory(&c->keep, c->names.n * sizeof *c->labels);
+    return c->labels ? 0 : -1;
+}
+
+static PyObject *declare_classes(PyObject *self, PyObject *args, PyObject *kwargs) {
+    struct calling *c = new_call(self, run_classes);
+    PyObject *labels = NULL;
+    if (!c) return NULL;
+    if (take_classes(core_module_of(self), c, args, kwargs) == 0 && make_call(c) == STERNA_OK)
+        labels = PyList_New((Py_ssize_t)c->names.n);
+    for (size_t i = 0; labels && i < c->names.n; i++) {
+        PyObject *label = PyLong_FromLongLong(c->labels[i]);
+        if (!label)
+            Py_CLEAR(labels);
+        else
+            PyList_SetItem(labels, (Py_ssize_t)i, label);
+    }
+    core_job_end(&c->job);
+    return labels;
 }
 
 /* ---- add ---- */
 
-struct sample {
-    struct sterna_sample s;
-    Py_buffer *views; /* of its blobs */
-    size_t n_views;
-    core_keep keep;
-};
-
-/* A tuple of n items, kept until the end; NULL with an exception. */
-static PyObject *tuple_of(PyObject *o, Py_ssize_t n, const char *what, core_keep *keep) {
-    PyObject *tuple = PySequence_Tuple(o);
-    if (core_keep_object(keep, tuple) < 0) return NULL;
-    if (n < 0 || PyTuple_Size(tuple) == n) return tuple;
-    PyErr_Format(PyExc_TypeError, "%s must be a tuple of %zd, not %R", what, n, o);
-    return NULL;
-}
-
-static const char *name_of(struct core_module *m, PyObject *o, const char *what, core_keep *keep) {
-    if (PyUnicode_Check(o)) return core_text_of(m, o, what, keep);
-    PyErr_Format(PyExc_TypeError, "%s must be str, not %R", what, o);
-    return NULL;
+static int run_add(struct core_job *job) {
+    struct calling *c = (struct calling *)job;
+    lock(c);
+    int rc = sterna_ingest_add(c->in, &c->sample, &c->outcome, &job->err);
+    unlock(c);
+    return rc;
 }
 
 static int take_blob(struct core_module *m, PyObject *o, struct sterna_blob *blob, Py_buffer *view,
                      core_keep *keep) {
-    PyObject *parts = tuple_of(o, 3, "a blob (field, kind, data)", keep);
+    PyObject *parts = core_tuple_of(o, 3, "a blob (field, kind, data)", keep);
     if (!parts) return -1;
-    *blob = (struct sterna_blob){.field = name_of(m, PyTuple_GetItem(parts, 0), "a field", keep)};
-    if (!blob->field || kind_of(m, PyTuple_GetItem(parts, 1), &blob->kind) < 0) return -1;
+    *blob =
+        (struct sterna_blob){.field = core_name_of(m, PyTuple_GetItem(parts, 0), "a field", keep)};
+    if (!blob->field || core_kind_of(m, PyTuple_GetItem(parts, 1), &blob->kind) < 0) return -1;
     PyObject *data = PyTuple_GetItem(parts, 2);
     if (data == Py_None) return 0;
     if (PyObject_GetBuffer(data, view, PyBUF_C_CONTIGUOUS) < 0) return -1;
@@ -135,8 +204,8 @@ static int take_blob(struct core_module *m, PyObject *o, struct sterna_blob *blo
     return 0;
 }
 
-static int take_blobs(struct core_module *m, PyObject *o, struct sample *s) {
-    PyObject *tuple = tuple_of(o, -1, "", &s->keep);
+static int take_blobs(struct core_module *m, PyObject *o, struct calling *s) {
+    PyObject *tuple = core_tuple_of(o, -1, "", &s->keep);
     if (!tuple) return -1;
     size_t n = (size_t)PyTuple_Size(tuple);
     struct sterna_blob *blobs = core_keep_memory(&s->keep, n * sizeof *blobs);
@@ -148,8 +217,8 @@ static int take_blobs(struct core_module *m, PyObject *o, struct sample *s) {
         PyObject *item = PyTuple_GetItem(tuple, (Py_ssize_t)i);
         if (take_blob(m, item, &blobs[i], &s->views[i], &s->keep) < 0) return -1;
     }
-    s->s.blobs = blobs;
-    s->s.n_blobs = n;
+    s->sample.blobs = blobs;
+    s->sample.n_blobs = n;
     return 0;
 }
 
@@ -179,178 +248,50 @@ static int take_value(struct core_module *m, PyObject *o, const char *column,
     return -1;
 }
 
-static int take_cells(struct core_module *m, PyObject *o, struct sample *s) {
-    PyObject *tuple = tuple_of(o, -1, "", &s->keep);
+static int take_cells(struct core_module *m, PyObject *o, struct calling *s) {
+    PyObject *tuple = core_tuple_of(o, -1, "", &s->keep);
     if (!tuple) return -1;
     size_t n = (size_t)PyTuple_Size(tuple);
     struct sterna_cell *cells = core_keep_memory(&s->keep, n * sizeof *cells);
     if (!cells) return -1;
     for (size_t i = 0; i < n; i++) {
-        PyObject *pair =
-            tuple_of(PyTuple_GetItem(tuple, (Py_ssize_t)i), 2, "a cell (column, value)", &s->keep);
+        PyObject *pair = core_tuple_of(PyTuple_GetItem(tuple, (Py_ssize_t)i), 2,
+                                       "a cell (column, value)", &s->keep);
         if (!pair) return -1;
         cells[i] = (struct sterna_cell){
-            .column = name_of(m, PyTuple_GetItem(pair, 0), "a column", &s->keep)};
+            .column = core_name_of(m, PyTuple_GetItem(pair, 0), "a column", &s->keep)};
         if (!cells[i].column ||
             take_value(m, PyTuple_GetItem(pair, 1), cells[i].column, &cells[i].value, &s->keep) < 0)
             return -1;
     }
-    s->s.cells = cells;
-    s->s.n_cells = n;
+    s->sample.cells = cells;
+    s->sample.n_cells = n;
     return 0;
 }
 
-static PyObject *add_sample(PyObject *self, const struct sterna_sample *sample) {
-    struct sterna_error err = {0};
-    enum sterna_outcome outcome = STERNA_ADDED;
-    sterna_ingest *in = enter(self);
-    int rc;
-    if (!in) return NULL;
-    Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&ingest_of(self)->alone);
-    rc = sterna_ingest_add(in, sample, &outcome, &err);
-    pthread_mutex_unlock(&ingest_of(self)->alone);
-    Py_END_ALLOW_THREADS leave(self);
-    return rc < 0 ? core_raise(core_module_of(self), rc, &err)
-                  : PyUnicode_InternFromString(sterna_outcome_name(outcome));
+static int take_sample(struct core_module *m, struct calling *c, PyObject *args, PyObject *kwargs) {
+    PyObject *blobs = NULL, *cells = NULL;
+    const struct core_argument table[] = {
+        {"path", CORE_TEXT_ARG, &c->sample.path, CORE_REQUIRED, NULL, 0},
+        {"blobs", CORE_OBJECT, &blobs, CORE_REQUIRED, NULL, 0},
+        {"cells", CORE_OBJECT, &cells, CORE_REQUIRED, NULL, 0},
+        {"id", CORE_BUFFER, &c->id, CORE_OR_NONE | CORE_EXACT, NULL, STERNA_ID_BYTES},
+    };
+    if (core_arguments(m, "add", args, kwargs, table, CORE_COUNT(table), 4, &c->keep) < 0)
+        return -1;
+    c->sample.id = c->id.buf;
+    return take_blobs(m, blobs, c) < 0 ? -1 : take_cells(m, cells, c);
 }
 
 static PyObject *add(PyObject *self, PyObject *args, PyObject *kwargs) {
-    struct core_module *m = core_module_of(self);
-    struct sample s = {0};
-    Py_buffer id = {0};
-    PyObject *blobs = NULL, *cells = NULL, *outcome = NULL;
-    const struct core_argument table[] = {
-        {"path", CORE_TEXT_ARG, &s.s.path, CORE_REQUIRED, NULL, 0},
-        {"blobs", CORE_OBJECT, &blobs, CORE_REQUIRED, NULL, 0},
-        {"cells", CORE_OBJECT, &cells, CORE_REQUIRED, NULL, 0},
-        {"id", CORE_BUFFER, &id, CORE_OR_NONE | CORE_EXACT, NULL, STERNA_ID_BYTES},
-    };
-    int rc = core_arguments(m, "add", args, kwargs, table, CORE_COUNT(table), 4, &s.keep);
-    if (rc == 0 && take_blobs(m, blobs, &s) == 0 && take_cells(m, cells, &s) == 0) {
-        s.s.id = id.buf;
-        outcome = add_sample(self, &s.s);
-    }
-    for (size_t i = 0; i < s.n_views; i++) PyBuffer_Release(&s.views[i]);
-    PyBuffer_Release(&id);
-    Py_XDECREF(s.keep);
+    struct calling *c = new_call(self, run_add);
+    PyObject *outcome = NULL;
+    if (!c) return NULL;
+    c->job.is_short = !ingest_of(self)->is_remote; /* not worth a thread */
+    if (take_sample(core_module_of(self), c, args, kwargs) == 0 && make_call(c) == STERNA_OK)
+        outcome = PyUnicode_InternFromString(sterna_outcome_name(c->outcome));
+    core_job_end(&c->job);
     return outcome;
-}
-
-/* ---- a folder ---- */
-
-PyObject *core_outcome_counts(const uint64_t *counts) {
-    PyObject *d = PyDict_New();
-    for (int i = 0; d && i < STERNA_OUTCOME_COUNT; i++)
-        if (core_set_u64(d, sterna_outcome_name((enum sterna_outcome)i), counts[i]) < 0)
-            Py_CLEAR(d);
-    return d;
-}
-
-static PyObject *progress_of(const struct sterna_progress *p) {
-    PyObject *counts = core_outcome_counts(p->counts);
-    if (!counts) return NULL;
-    return Py_BuildValue(
-        "{sK sK sK sK sK sd sN}", "files_seen", (unsigned long long)p->files_seen, "files_done",
-        (unsigned long long)p->files_done, "bytes_done", (unsigned long long)p->bytes_done,
-        "files_total", (unsigned long long)p->files_total, "bytes_total",
-        (unsigned long long)p->bytes_total, "seconds", p->seconds, "counts", counts);
-}
-
-static int on_progress(void *ctx, const struct sterna_progress *now) {
-    struct core_call *c = ctx;
-    core_call_begin(c);
-    PyObject *told = c->progress ? progress_of(now) : NULL, *returned = NULL;
-    if (told) returned = PyObject_CallFunctionObjArgs(c->progress, told, NULL);
-    Py_XDECREF(told);
-    return core_call_end(c, returned);
-}
-
-static int on_report(void *ctx, enum sterna_outcome outcome, const char *path, const char *why) {
-    struct core_call *c = ctx;
-    core_call_begin(c);
-    PyObject *where = CORE_TEXT(path), *words = CORE_TEXT(why), *returned = NULL;
-    if (where && words)
-        returned =
-            PyObject_CallFunction(c->report, "sOO", sterna_outcome_name(outcome), where, words);
-    Py_XDECREF(where);
-    Py_XDECREF(words);
-    return core_call_end(c, returned);
-}
-
-static int take_fields(struct core_module *m, PyObject *o, struct sterna_ingest_options *to,
-                       core_keep *keep) {
-    PyObject *tuple = tuple_of(o, -1, "", keep);
-    if (!tuple) return -1;
-    size_t n = (size_t)PyTuple_Size(tuple);
-    struct sterna_ingest_field *fields = core_keep_memory(keep, n * sizeof *fields);
-    for (size_t i = 0; fields && i < n; i++) {
-        PyObject *parts = tuple_of(PyTuple_GetItem(tuple, (Py_ssize_t)i), 3,
-                                   "a field (name, pattern, kind)", keep);
-        enum sterna_kind kind = STERNA_KIND_BYTES;
-        if (!parts) return -1;
-        PyObject *word = PyTuple_GetItem(parts, 2);
-        fields[i].name = name_of(m, PyTuple_GetItem(parts, 0), "a field's name", keep);
-        fields[i].pattern = name_of(m, PyTuple_GetItem(parts, 1), "a field's pattern", keep);
-        if (!fields[i].name || !fields[i].pattern) return -1;
-        if (word != Py_None && kind_of(m, word, &kind) < 0) return -1;
-        fields[i].kind = word == Py_None ? -1 : (int)kind;
-    }
-    to->fields = fields;
-    to->n_fields = n;
-    return fields ? 0 : -1;
-}
-
-static PyObject *ingest_into(struct core_module *m, PyObject *store, const char *directory,
-                             struct sterna_ingest_options *o, struct core_call *call) {
-    struct sterna_error err = {0};
-    struct sterna_ingest_result r = {0};
-    sterna_store *s = core_handle_enter(m, core_store_handle(store), "store");
-    if (!s) return NULL;
-    o->progress = on_progress; /* also without a function to call: it looks for signals */
-    o->report = call->report ? on_report : NULL;
-    o->ctx = call;
-    call->thread = PyEval_SaveThread();
-    int rc = sterna_ingest_folder(s, directory, o, &r, &err);
-    PyEval_RestoreThread(call->thread);
-    core_handle_leave(core_store_handle(store));
-    if (PyErr_Occurred()) return NULL; /* raised by a callback, which stopped it */
-    if (rc < 0) return core_raise(m, rc, &err);
-    PyObject *counts = core_outcome_counts(r.counts);
-    if (!counts) return NULL;
-    return Py_BuildValue("{sK sN sK sK sd}", "run", (unsigned long long)r.run, "counts", counts,
-                         "bytes", (unsigned long long)r.bytes, "metadata_unmatched",
-                         (unsigned long long)r.metadata_unmatched, "seconds", r.seconds);
-}
-
-static PyObject *ingest_folder(PyObject *module, PyObject *args, PyObject *kwargs) {
-    struct core_module *m = PyModule_GetState(module);
-    struct core_call call = {.module = m};
-    struct sterna_ingest_options o;
-    PyObject *store = NULL, *fields = NULL, *result = NULL;
-    const char *directory = NULL;
-    core_keep keep = NULL;
-    const struct core_argument table[] = {
-        {"store", CORE_STORE, &store, CORE_REQUIRED, NULL, 0},
-        {"directory", CORE_TEXT_ARG, &directory, CORE_REQUIRED, NULL, 0},
-        {"prefix", CORE_TEXT_ARG, &o.prefix, CORE_OR_NONE, NULL, 0},
-        {"metadata", CORE_TEXT_ARG, &o.metadata_file, CORE_OR_NONE, NULL, 0},
-        {"fields", CORE_OBJECT, &fields, 0, NULL, 0},
-        {"max_bytes", CORE_U64, &o.max_bytes, 0, NULL, 0},
-        {"memory_bytes", CORE_U64, &o.memory_bytes, 0, NULL, 0},
-        {"threads", CORE_UNSIGNED, &o.threads, 0, NULL, 0},
-        {"stop_on_error", CORE_FLAG, &o.stop_on_error, 0, NULL, 0},
-        {"replace", CORE_FLAG, &o.replace, 0, NULL, 0},
-        {"progress", CORE_FUNCTION, &call.progress, CORE_OR_NONE, NULL, 0},
-        {"report", CORE_FUNCTION, &call.report, CORE_OR_NONE, NULL, 0},
-    };
-    sterna_ingest_options_init(&o);
-    uint64_t max_bytes = o.max_bytes;
-    int rc = core_arguments(m, "ingest_folder", args, kwargs, table, CORE_COUNT(table), 2, &keep);
-    if (rc == 0 && fields) rc = take_fields(m, fields, &o, &keep);
-    if (o.max_bytes == 0) o.max_bytes = max_bytes; /* 0: the default */
-    if (rc == 0) result = ingest_into(m, store, directory, &o, &call);
-    Py_XDECREF(keep);
-    return result;
 }
 
 #define WITH_KEYWORDS(f) (PyCFunction)(void (*)(void))(f), METH_VARARGS | METH_KEYWORDS
@@ -361,6 +302,10 @@ static PyMethodDef methods[] = {
      "made\n"
      "of the path unless it is given (16 bytes). Returns \"added\", \"unchanged\", \"replaced\",\n"
      "\"conflict\" (other bytes under this id: left as they are) ..."},
+    {"declare_classes", WITH_KEYWORDS(declare_classes),
+     "declare_classes($self, /, names)\n--\n\n"
+     "Gives new classes the next labels, in this order and before samples have them. Returns the\n"
+     "label of each."},
     {"commit", commit, METH_NOARGS,
      "commit($self, /)\n--\n\nMakes all that was added visible, as one run; its number (0: none "
      "new)."},
@@ -369,25 +314,12 @@ static PyMethodDef methods[] = {
     {0},
 };
 
-PyMethodDef core_ingest_methods[] = {
-    {"ingest_folder", WITH_KEYWORDS(ingest_folder),
-     "ingest_folder(store, directory, *, prefix=None, metadata=None, fields=(), max_bytes=0,\n"
-     "              memory_bytes=0, threads=0, stop_on_error=False, replace=False, progress=None,\n"
-     "              report=None)\n--\n\n"
-     "Ingests the images below a directory, as one run. fields: (name, pattern, kind or None) of\n"
-     "further files for each image. progress is called with a dict now and then, report with\n"
-     "(outcome, path, why) for each input that was not simply added; an exception in them stops "
-     "it.\n"
-     "Returns run (0: nothing new), counts by outcome, bytes, metadata_unmatched, seconds."},
-    {0},
-};
-
 static PyType_Slot slots[] = {
     {Py_tp_doc,
      "Ingest(store, source, replace=False)\n--\n\n"
      "Samples from anywhere into a store that is open for writing: add each, commit. One\n"
      "at a time for a store (BusyError). source: where they come from, in words."},
-    {Py_tp_new, new},
+    {Py_tp_new, make},
     {Py_tp_dealloc, dealloc},
     {Py_tp_methods, methods},
     {0, NULL},

@@ -23,80 +23,92 @@ static void close_loader(void *p) {
 
 /* ---- open and close ---- */
 
-static PyObject *open_loader(PyTypeObject *type, sterna_store *store, PyObject *selection,
-                             const struct sterna_loader_options *o) {
-    struct core_module *m = PyType_GetModuleState(type);
-    struct sterna_error err = {0};
-    sterna_loader *loader = NULL;
-    sterna_selection *s = core_selection_get(m, selection);
-    int rc;
-    if (!s) return NULL;
-    Py_BEGIN_ALLOW_THREADS rc = sterna_loader_open(&loader, store, s, o, &err);
-    sterna_selection_close(&s);
-    Py_END_ALLOW_THREADS if (rc < 0) return core_raise(m, rc, &err);
-    PyObject *self = core_new(type);
-    if (self)
-        core_handle_init(handle_of(self), loader, close_loader);
-    else
-        sterna_loader_close(&loader);
-    return self;
+struct opening {
+    struct core_job job;
+    struct core_store_use use;
+    core_keep keep;
+    Py_buffer state, expect;
+    sterna_selection *selection;
+    struct sterna_loader_options options;
+    sterna_loader *made;
+};
+
+static int run_opening(struct core_job *job) {
+    struct opening *o = (struct opening *)job;
+    return sterna_loader_open(&o->made, o->use.store, o->selection, &o->options, &job->err);
 }
 
-static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+static void drop_opening(struct core_job *job) {
+    struct opening *o = (struct opening *)job;
+    sterna_loader_close(&o->made);
+    sterna_selection_close(&o->selection);
+    core_store_leave(&o->use);
+    PyBuffer_Release(&o->state);
+    PyBuffer_Release(&o->expect);
+    Py_XDECREF(o->keep);
+    free(o);
+}
+
+static int take_opening(struct core_module *m, struct opening *to, PyObject *args,
+                        PyObject *kwargs) {
     static const char *const orders[] = {"strict", "arrival", NULL};
     static const char *const unevens[] = {"pad", "drop", "exact", NULL};
     static const char *const on_errors[] = {"raise", "substitute", "mask", NULL};
-    struct core_module *m = PyType_GetModuleState(type);
-    struct sterna_loader_options o;
+    struct sterna_loader_options *o = &to->options;
     struct core_texts fields = {0};
-    Py_buffer state = {0}, expect = {0};
-    PyObject *store = NULL, *selection = NULL, *self = NULL;
+    PyObject *store = NULL, *selection = NULL;
     int order = STERNA_ORDER_STRICT, uneven = STERNA_UNEVEN_PAD, on_error = STERNA_ON_ERROR_RAISE;
-    core_keep keep = NULL;
     const struct core_argument table[] = {
         {"store", CORE_STORE, &store, CORE_REQUIRED, NULL, 0},
         {"selection", CORE_SELECTION, &selection, CORE_REQUIRED, NULL, 0},
-        {"batch_size", CORE_UNSIGNED, &o.batch_size, 0, NULL, 0},
-        {"seed", CORE_U64, &o.seed, 0, NULL, 0},
-        {"epoch", CORE_U64, &o.epoch, 0, NULL, 0},
-        {"epochs", CORE_U64, &o.epochs, 0, NULL, 0},
-        {"shuffle", CORE_FLAG, &o.shuffle, 0, NULL, 0},
+        {"batch_size", CORE_UNSIGNED, &o->batch_size, 0, NULL, 0},
+        {"seed", CORE_U64, &o->seed, 0, NULL, 0},
+        {"epoch", CORE_U64, &o->epoch, 0, NULL, 0},
+        {"epochs", CORE_U64, &o->epochs, 0, NULL, 0},
+        {"shuffle", CORE_FLAG, &o->shuffle, 0, NULL, 0},
         {"order", CORE_WORD, &order, 0, orders, 0},
         {"uneven", CORE_WORD, &uneven, 0, unevens, 0},
-        {"rank", CORE_UNSIGNED, &o.rank, 0, NULL, 0},
-        {"world_size", CORE_UNSIGNED, &o.world_size, 0, NULL, 0},
-        {"memory_bytes", CORE_U64, &o.memory_bytes, 0, NULL, 0},
+        {"rank", CORE_UNSIGNED, &o->rank, 0, NULL, 0},
+        {"world_size", CORE_UNSIGNED, &o->world_size, 0, NULL, 0},
+        {"memory_bytes", CORE_U64, &o->memory_bytes, 0, NULL, 0},
         {"on_error", CORE_WORD, &on_error, 0, on_errors, 0},
-        {"max_errors", CORE_U64, &o.max_errors, CORE_OR_NONE, NULL, 0},
+        {"max_errors", CORE_U64, &o->max_errors, CORE_OR_NONE, NULL, 0},
         {"fields", CORE_TEXTS, &fields, CORE_OR_NONE, NULL, 0},
-        {"threads", CORE_UNSIGNED, &o.threads, 0, NULL, 0},
-        {"max_rate", CORE_U64, &o.max_rate_bytes_s, 0, NULL, 0},
-        {"request_timeout_ms", CORE_UNSIGNED, &o.request_timeout_ms, 0, NULL, 0},
-        {"max_attempts", CORE_UNSIGNED, &o.max_attempts, 0, NULL, 0},
-        {"state", CORE_BUFFER, &state, CORE_OR_NONE, NULL, 0},
-        {"expect_selection", CORE_BUFFER, &expect, CORE_OR_NONE | CORE_EXACT, NULL,
+        {"threads", CORE_UNSIGNED, &o->threads, 0, NULL, 0},
+        {"max_rate", CORE_U64, &o->max_rate_bytes_s, 0, NULL, 0},
+        {"request_timeout_ms", CORE_UNSIGNED, &o->request_timeout_ms, 0, NULL, 0},
+        {"max_attempts", CORE_UNSIGNED, &o->max_attempts, 0, NULL, 0},
+        {"state", CORE_BUFFER, &to->state, CORE_OR_NONE, NULL, 0},
+        {"expect_selection", CORE_BUFFER, &to->expect, CORE_OR_NONE | CORE_EXACT, NULL,
          STERNA_HASH_BYTES},
     };
-    sterna_loader_options_init(&o);
-    if (core_arguments(m, "Loader", args, kwargs, table, CORE_COUNT(table), 2, &keep) < 0)
-        goto done;
-    o.order = (enum sterna_order)order;
-    o.uneven = (enum sterna_uneven)uneven;
-    o.on_error = (enum sterna_on_error)on_error;
-    o.fields = fields.at;
-    o.n_fields = fields.n;
-    o.state = state.buf;
-    o.state_bytes = (size_t)state.len;
-    o.expect_selection = expect.buf;
-    sterna_store *s = core_handle_enter(m, core_store_handle(store), "store");
-    if (s) {
-        self = open_loader(type, s, selection, &o);
-        core_handle_leave(core_store_handle(store));
+    sterna_loader_options_init(o);
+    if (core_arguments(m, "Loader", args, kwargs, table, CORE_COUNT(table), 2, &to->keep) < 0)
+        return -1;
+    o->order = (enum sterna_order)order;
+    o->uneven = (enum sterna_uneven)uneven;
+    o->on_error = (enum sterna_on_error)on_error;
+    o->fields = fields.at;
+    o->n_fields = fields.n;
+    o->state = to->state.buf;
+    o->state_bytes = (size_t)to->state.len;
+    o->expect_selection = to->expect.buf;
+    to->selection = core_selection_get(m, selection);
+    return to->selection ? core_store_enter(m, store, &to->use) : -1;
+}
+
+static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    struct core_module *m = PyType_GetModuleState(type);
+    struct opening *o = core_job_new(sizeof *o, run_opening, drop_opening);
+    PyObject *self = NULL;
+    if (!o) return NULL;
+    if (take_opening(m, o, args, kwargs) == 0 && core_job_run(m, &o->job) == STERNA_OK)
+        self = core_new(type);
+    if (self) {
+        core_handle_init(handle_of(self), o->made, close_loader);
+        o->made = NULL;
     }
-done:
-    PyBuffer_Release(&state);
-    PyBuffer_Release(&expect);
-    Py_XDECREF(keep);
+    core_job_end(&o->job);
     return self;
 }
 
@@ -140,8 +152,10 @@ static int wait_next(sterna_loader *l, sterna_batch **batch, int timeout_ms,
         int64_t left_ms = timeout_ms < 0 ? CORE_SLICE_MS : until_ms - now_ms();
         int slice_ms = left_ms < 0 ? 0 : left_ms > CORE_SLICE_MS ? CORE_SLICE_MS : (int)left_ms;
         int rc;
-        Py_BEGIN_ALLOW_THREADS rc = sterna_loader_next(l, batch, slice_ms, err);
-        Py_END_ALLOW_THREADS if (rc != STERNA_AGAIN || PyErr_CheckSignals() < 0) return rc;
+        PyThreadState *gil = PyEval_SaveThread();
+        rc = sterna_loader_next(l, batch, slice_ms, err);
+        PyEval_RestoreThread(gil);
+        if (rc != STERNA_AGAIN || PyErr_CheckSignals() < 0) return rc;
         if (timeout_ms >= 0 && now_ms() >= until_ms) return rc;
     }
 }
@@ -294,8 +308,10 @@ static PyObject *stats(PyObject *self, PyObject *unused) {
     sterna_loader *l = enter(self);
     (void)unused;
     if (!l) return NULL;
-    Py_BEGIN_ALLOW_THREADS sterna_loader_stats(l, &s);
-    Py_END_ALLOW_THREADS leave(self);
+    PyThreadState *gil = PyEval_SaveThread();
+    sterna_loader_stats(l, &s);
+    PyEval_RestoreThread(gil);
+    leave(self);
     PyObject *d = counts(&s, stats_counts, CORE_COUNT(stats_counts));
     if (d &&
         (core_set(d, "stall_ns", stalls(&s)) < 0 || core_set_text(d, "verdict", s.verdict) < 0))
@@ -310,8 +326,10 @@ static PyObject *path(PyObject *self, PyObject *unused) {
     sterna_loader *l = enter(self);
     (void)unused;
     if (!l) return NULL;
-    Py_BEGIN_ALLOW_THREADS sterna_loader_path(l, &p);
-    Py_END_ALLOW_THREADS leave(self);
+    PyThreadState *gil = PyEval_SaveThread();
+    sterna_loader_path(l, &p);
+    PyEval_RestoreThread(gil);
+    leave(self);
     PyObject *d = counts(&p, path_counts, CORE_COUNT(path_counts));
     if (d &&
         (core_set_text(d, "phase", phases[p.phase]) < 0 ||
@@ -341,8 +359,10 @@ static PyObject *exceptions(PyObject *self, PyObject *unused) {
     if (!all) return PyErr_NoMemory();
     PyObject *list = l ? PyList_New(0) : NULL;
     if (l) {
-        Py_BEGIN_ALLOW_THREADS n = sterna_loader_exceptions(l, all, KEPT);
-        Py_END_ALLOW_THREADS leave(self);
+        PyThreadState *gil = PyEval_SaveThread();
+        n = sterna_loader_exceptions(l, all, KEPT);
+        PyEval_RestoreThread(gil);
+        leave(self);
     }
     for (size_t i = 0; list && i < n; i++) {
         PyObject *e = exception_of(&all[i]);
@@ -399,7 +419,7 @@ static PyType_Slot slots[] = {
      "on\n"
      "from there. expect_selection: the selection's hash, or MismatchError. BudgetError names the\n"
      "smallest memory that works."},
-    {Py_tp_new, new},
+    {Py_tp_new, make},
     {Py_tp_dealloc, dealloc},
     {Py_tp_methods, methods},
     {Py_tp_getset, getters},

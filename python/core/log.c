@@ -69,9 +69,15 @@ static void back_to_stderr(void) {
     }
 }
 
+static void before_fork(void) { pthread_mutex_lock(&lock); }
+static void after_fork(void) { pthread_mutex_unlock(&lock); }
+
 void core_log_setup(void) {
     static int done;
-    if (!done) Py_AtExit(back_to_stderr);
+    if (!done) {
+        Py_AtExit(back_to_stderr);
+        pthread_atfork(before_fork, after_fork, after_fork);
+    }
     done = 1;
     sterna_set_log(keep_line, NULL);
 }

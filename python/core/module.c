@@ -62,7 +62,7 @@ static int add_versions(PyObject *module) {
 
 static int exec_module(PyObject *module) {
     struct core_module *m = PyModule_GetState(module);
-    if (core_fork_watch() < 0 || load_errors(m) < 0 || add_types(module, m) < 0) return -1;
+    if (core_process_watch() < 0 || load_errors(m) < 0 || add_types(module, m) < 0) return -1;
     if (add_functions(module) < 0 || add_versions(module) < 0) return -1;
     core_log_setup();
     return 0;

@@ -171,8 +171,10 @@ static PyObject *save(PyObject *self, PyObject *args) {
     int rc = core_arguments(m, "save", args, NULL, table, 1, 1, &keep);
     sterna_selection *s = rc < 0 ? NULL : get(self);
     if (s) {
-        Py_BEGIN_ALLOW_THREADS rc = sterna_selection_save(s, path, &err);
-        Py_END_ALLOW_THREADS if (rc < 0) core_raise(m, rc, &err);
+        PyThreadState *gil = PyEval_SaveThread();
+        rc = sterna_selection_save(s, path, &err);
+        PyEval_RestoreThread(gil);
+        if (rc < 0) core_raise(m, rc, &err);
     } else {
         rc = -1;
     }
@@ -184,6 +186,7 @@ static PyObject *save(PyObject *self, PyObject *args) {
 static PyObject *save_as(PyObject *self, PyObject *args, PyObject *kwargs) {
     struct core_module *m = core_module_of(self);
     struct sterna_error err = {0};
+    struct core_store_use use = {0};
     PyObject *to = NULL, *done = NULL;
     const char *name = NULL;
     core_keep keep = NULL;
@@ -193,10 +196,11 @@ static PyObject *save_as(PyObject *self, PyObject *args, PyObject *kwargs) {
     };
     int rc = core_arguments(m, "save_as", args, kwargs, table, CORE_COUNT(table), 2, &keep);
     sterna_selection *s = rc < 0 ? NULL : get(self);
-    sterna_store *store = s ? core_handle_enter(m, core_store_handle(to), "store") : NULL;
-    if (store) {
-        Py_BEGIN_ALLOW_THREADS rc = sterna_selection_save_as(s, store, name, &err);
-        Py_END_ALLOW_THREADS core_handle_leave(core_store_handle(to));
+    if (s && core_store_enter(m, to, &use) == 0) {
+        PyThreadState *gil = PyEval_SaveThread();
+        rc = sterna_selection_save_as(s, use.store, name, &err);
+        PyEval_RestoreThread(gil);
+        core_store_leave(&use);
         done = rc < 0 ? core_raise(m, rc, &err) : Py_NewRef(Py_None);
     }
     sterna_selection_close(&s);

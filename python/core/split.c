@@ -1,4 +1,5 @@
 /* Splitting a store's samples into named selections. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core.h"
@@ -24,7 +25,17 @@ static struct sterna_part *take_parts(struct core_module *m, PyObject *o, size_t
     return parts;
 }
 
-static void add_line(void *ctx, const struct sterna_split_row *row) {
+struct splitting {
+    struct core_job job;
+    struct core_store_use use;
+    core_keep keep;
+    struct sterna_split_options options;
+    int save;
+    sterna_selection **made; /* n_parts */
+    struct core_rows report;
+};
+
+static void add_line(void *report, const struct sterna_split_row *row) {
     const struct sterna_value values[] = {
         {.type = STERNA_TEXT, .text = row->part, .text_bytes = strlen(row->part)},
         {.type = row->stratum ? STERNA_TEXT : STERNA_NULL,
@@ -35,56 +46,73 @@ static void add_line(void *ctx, const struct sterna_split_row *row) {
         {.type = STERNA_REAL, .r = row->share_wanted},
         {.type = STERNA_REAL, .r = row->share_got},
     };
-    core_rows_add(ctx, values);
+    core_rows_add(report, values);
 }
 
-static PyObject *report_of(struct core_rows *rows) {
-    static const char *const names[] = {"part",     "stratum",      "n",
-                                        "n_groups", "share_wanted", "share_got"};
-    if (core_rows_flush(rows) < 0) return NULL;
-    PyObject *report = PyList_New(0);
-    for (Py_ssize_t i = 0; report && i < PyList_Size(rows->columns[0]); i++) {
-        PyObject *line = PyDict_New();
-        for (size_t c = 0; line && c < CORE_COUNT(names); c++)
-            if (core_set(line, names[c], Py_NewRef(PyList_GetItem(rows->columns[c], i))) < 0)
-                Py_CLEAR(line);
-        if (!line || PyList_Append(report, line) < 0) Py_CLEAR(report);
-        Py_XDECREF(line);
+static int run_splitting(struct core_job *job) {
+    struct splitting *s = (struct splitting *)job;
+    int rc = sterna_split(s->use.store, &s->options, add_line, &s->report, &job->err);
+    for (size_t i = 0; s->save && rc == STERNA_OK && i < s->options.n_parts; i++) {
+        const struct sterna_select_options named = {.struct_size = sizeof named,
+                                                    .name = s->options.parts[i].name};
+        rc = sterna_select(&s->made[i], s->use.store, &named, &job->err);
     }
-    return report;
+    return rc;
 }
 
-static PyObject *open_parts(struct core_module *m, sterna_store *s,
-                            const struct sterna_split_options *o) {
+static void drop_splitting(struct core_job *job) {
+    struct splitting *s = (struct splitting *)job;
+    for (size_t i = 0; s->made && i < s->options.n_parts; i++) sterna_selection_close(&s->made[i]);
+    sterna_selection_close(&s->options.selection);
+    core_store_leave(&s->use);
+    core_rows_fini(&s->report);
+    Py_XDECREF(s->keep);
+    free(s);
+}
+
+static int take_splitting(struct core_module *m, struct splitting *s, PyObject *args,
+                          PyObject *kwargs) {
+    struct sterna_split_options *o = &s->options;
+    PyObject *parts = NULL, *selection = NULL;
+    const struct core_argument table[] = {
+        {"parts", CORE_OBJECT, &parts, CORE_REQUIRED, NULL, 0},
+        {"by", CORE_TEXT_ARG, &o->by, CORE_OR_NONE, NULL, 0},
+        {"stratify", CORE_TEXT_ARG, &o->stratify, CORE_OR_NONE, NULL, 0},
+        {"where", CORE_TEXT_ARG, &o->where, CORE_OR_NONE, NULL, 0},
+        {"selection", CORE_SELECTION, &selection, CORE_OR_NONE, NULL, 0},
+        {"seed", CORE_U64, &o->seed, 0, NULL, 0},
+        {"exact", CORE_FLAG, &o->exact, 0, NULL, 0},
+        {"save", CORE_FLAG, &s->save, 0, NULL, 0},
+    };
+    o->struct_size = sizeof *o;
+    s->report = (struct core_rows){.job = &s->job, .n_columns = 6};
+    if (core_arguments(m, "split", args, kwargs, table, CORE_COUNT(table), 1, &s->keep) < 0)
+        return -1;
+    if (selection && !(o->selection = core_selection_get(m, selection))) return -1;
+    o->parts = take_parts(m, parts, &o->n_parts, &s->keep);
+    s->made = o->parts ? core_keep_memory(&s->keep, o->n_parts * sizeof(sterna_selection *)) : NULL;
+    if (!s->made) return -1;
+    for (size_t i = 0; i < o->n_parts; i++) s->made[i] = NULL;
+    o->out = s->save ? NULL : s->made;
+    return 0;
+}
+
+static PyObject *take_made(struct core_module *m, struct splitting *s) {
     PyObject *list = PyList_New(0);
-    for (size_t i = 0; list && i < o->n_parts; i++) {
-        const struct sterna_select_options of = {.struct_size = sizeof of,
-                                                 .name = o->parts[i].name};
-        struct sterna_error err = {0};
-        sterna_selection *selection = NULL;
-        int rc;
-        Py_BEGIN_ALLOW_THREADS rc = sterna_select(&selection, s, &of, &err);
-        Py_END_ALLOW_THREADS PyObject *made =
-            rc < 0 ? core_raise(m, rc, &err) : core_selection_new(m, selection);
+    for (size_t i = 0; list && i < s->options.n_parts; i++) {
+        PyObject *made = core_selection_new(m, s->made[i]);
+        s->made[i] = NULL;
         if (!made || PyList_Append(list, made) < 0) Py_CLEAR(list);
         Py_XDECREF(made);
     }
     return list;
 }
 
-static PyObject *split(struct core_module *m, sterna_store *s,
-                       const struct sterna_split_options *o) {
-    struct sterna_error err = {0};
-    struct core_rows rows = {0};
-    PyObject *report = NULL, *selections = NULL;
-    if (core_rows_init(&rows, 6) == 0) {
-        rows.thread = PyEval_SaveThread();
-        int rc = sterna_split(s, o, add_line, &rows, &err);
-        PyEval_RestoreThread(rows.thread);
-        report = rc < 0 ? core_raise(m, rc, &err) : report_of(&rows);
-    }
-    core_rows_fini(&rows);
-    if (report) selections = open_parts(m, s, o);
+static PyObject *result_of(struct core_module *m, struct splitting *s) {
+    static const char *const names[] = {"part",     "stratum",      "n",
+                                        "n_groups", "share_wanted", "share_got"};
+    PyObject *report = core_rows_dicts(&s->report, names);
+    PyObject *selections = report ? take_made(m, s) : NULL;
     if (selections) return Py_BuildValue("(NN)", selections, report);
     Py_XDECREF(report);
     return NULL;
@@ -92,28 +120,13 @@ static PyObject *split(struct core_module *m, sterna_store *s,
 
 PyObject *core_store_split(PyObject *self, PyObject *args, PyObject *kwargs) {
     struct core_module *m = core_module_of(self);
-    struct sterna_split_options o = {.struct_size = sizeof o};
-    PyObject *parts = NULL, *selection = NULL, *both = NULL;
-    int save = 0;
-    core_keep keep = NULL;
-    const struct core_argument table[] = {
-        {"parts", CORE_OBJECT, &parts, CORE_REQUIRED, NULL, 0},
-        {"by", CORE_TEXT_ARG, &o.by, CORE_OR_NONE, NULL, 0},
-        {"stratify", CORE_TEXT_ARG, &o.stratify, CORE_OR_NONE, NULL, 0},
-        {"where", CORE_TEXT_ARG, &o.where, CORE_OR_NONE, NULL, 0},
-        {"selection", CORE_SELECTION, &selection, CORE_OR_NONE, NULL, 0},
-        {"seed", CORE_U64, &o.seed, 0, NULL, 0},
-        {"exact", CORE_FLAG, &o.exact, 0, NULL, 0},
-        {"save", CORE_FLAG, &save, 0, NULL, 0},
-    };
-    int rc = core_arguments(m, "split", args, kwargs, table, CORE_COUNT(table), 1, &keep);
-    if (rc == 0 && !(o.parts = take_parts(m, parts, &o.n_parts, &keep))) rc = -1;
-    sterna_store *s = rc < 0 ? NULL : core_handle_enter(m, core_store_handle(self), "store");
-    if (s) {
-        both = split(m, s, &o);
-        core_handle_leave(core_store_handle(self));
-    }
-    Py_XDECREF(keep);
+    struct splitting *s = core_job_new(sizeof *s, run_splitting, drop_splitting);
+    PyObject *both = NULL;
+    if (!s) return NULL;
+    if (take_splitting(m, s, args, kwargs) == 0 && core_store_enter(m, self, &s->use) == 0 &&
+        core_job_run(m, &s->job) == STERNA_OK)
+        both = result_of(m, s);
+    core_job_end(&s->job);
     return both;
 }
 

@@ -79,6 +79,35 @@ static PyObject *merge_states(PyObject *module, PyObject *o) {
     return merged;
 }
 
+static PyObject *at_step(struct core_module *m, const Py_buffer *state, uint64_t step) {
+    struct sterna_error err = {0};
+    size_t size = 0, bytes = (size_t)state->len;
+    int rc = sterna_state_at_step(state->buf, bytes, step, NULL, 0, &size, &err);
+    PyObject *other = size ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : NULL;
+    if (other)
+        rc = sterna_state_at_step(state->buf, bytes, step, PyBytes_AsString(other), size, &size,
+                                  &err);
+    if (rc == STERNA_OK || (size && !other)) return other;
+    Py_XDECREF(other);
+    return core_raise(m, rc, &err);
+}
+
+static PyObject *state_at_step(PyObject *module, PyObject *args) {
+    struct core_module *m = PyModule_GetState(module);
+    Py_buffer state = {0};
+    uint64_t step = 0;
+    core_keep keep = NULL;
+    const struct core_argument table[] = {
+        {"state", CORE_BUFFER, &state, CORE_REQUIRED, NULL, 0},
+        {"step", CORE_U64, &step, CORE_REQUIRED, NULL, 0},
+    };
+    PyObject *other = NULL;
+    if (core_arguments(m, "state_at_step", args, NULL, table, CORE_COUNT(table), 2, &keep) == 0)
+        other = at_step(m, &state, step);
+    PyBuffer_Release(&state);
+    return other;
+}
+
 /* ---- files ---- */
 
 static PyObject *save_state(PyObject *module, PyObject *args) {
@@ -96,8 +125,10 @@ static PyObject *save_state(PyObject *module, PyObject *args) {
     int rc = core_arguments(m, "save_state", args, NULL, table, CORE_COUNT(table), 3, &keep);
     sterna_selection *s = rc < 0 ? NULL : core_selection_get(m, selection);
     if (s) {
-        Py_BEGIN_ALLOW_THREADS rc = sterna_state_save(state.buf, (size_t)state.len, s, path, &err);
-        Py_END_ALLOW_THREADS done = rc < 0 ? core_raise(m, rc, &err) : Py_NewRef(Py_None);
+        PyThreadState *gil = PyEval_SaveThread();
+        rc = sterna_state_save(state.buf, (size_t)state.len, s, path, &err);
+        PyEval_RestoreThread(gil);
+        done = rc < 0 ? core_raise(m, rc, &err) : Py_NewRef(Py_None);
     }
     sterna_selection_close(&s);
     PyBuffer_Release(&state);
@@ -116,8 +147,10 @@ static PyObject *load_state(PyObject *module, PyObject *args) {
     sterna_selection *selection = NULL;
     int rc = core_arguments(m, "load_state", args, NULL, table, 1, 1, &keep);
     if (rc == 0) {
-        Py_BEGIN_ALLOW_THREADS rc = sterna_state_load(path, &state, &bytes, &selection, &err);
-        Py_END_ALLOW_THREADS if (rc < 0) core_raise(m, rc, &err);
+        PyThreadState *gil = PyEval_SaveThread();
+        rc = sterna_state_load(path, &state, &bytes, &selection, &err);
+        PyEval_RestoreThread(gil);
+        if (rc < 0) core_raise(m, rc, &err);
     }
     Py_XDECREF(keep);
     if (rc < 0) return NULL;
@@ -168,6 +201,10 @@ PyMethodDef core_state_methods[] = {
      "One state from those of all ranks, in any order. MismatchError: not of one run, or a rank "
      "is\n"
      "missing."},
+    {"state_at_step", state_at_step, METH_VARARGS,
+     "state_at_step(state, step, /)\n--\n\n"
+     "The state with another number of batches of its epoch delivered, from its base_step to the\n"
+     "epoch's last. InvalidError, also in arrival order."},
     {"save_state", save_state, METH_VARARGS,
      "save_state(state, selection, path, /)\n--\n\n"
      "Saves a state, replaced atomically, with its selection beside it as PATH.selection."},

@@ -7,6 +7,7 @@
 
 struct store {
     struct core_handle handle;
+    int is_remote;
 };
 
 static void close_store(void *p) {
@@ -14,14 +15,24 @@ static void close_store(void *p) {
     sterna_store_close(&s);
 }
 
-struct core_handle *core_store_handle(PyObject *store) {
-    return &CORE_DATA(store, struct store)->handle;
+static struct core_handle *handle_of(PyObject *self) {
+    return &CORE_DATA(self, struct store)->handle;
 }
 
-static sterna_store *enter(PyObject *self) {
-    return core_handle_enter(core_module_of(self), core_store_handle(self), "store");
+int core_store_enter(struct core_module *m, PyObject *store, struct core_store_use *use) {
+    use->store = core_handle_enter(m, handle_of(store), "store");
+    if (!use->store) return -1;
+    use->object = Py_NewRef(store);
+    return 0;
 }
-static void leave(PyObject *self) { core_handle_leave(core_store_handle(self)); }
+
+void core_store_leave(struct core_store_use *use) {
+    if (use->store) core_handle_leave(handle_of(use->object));
+    use->store = NULL;
+    Py_CLEAR(use->object);
+}
+
+int core_store_is_remote(PyObject *store) { return CORE_DATA(store, struct store)->is_remote; }
 
 /* ---- passwords ---- */
 
@@ -59,114 +70,151 @@ static struct password *keep_password(const char *text) {
 
 /* ---- open and close ---- */
 
-static int open_store(struct core_module *m, sterna_store **out, const char *url,
-                      struct sterna_store_options *options, const char *password) {
-    struct sterna_error err = {0};
-    int rc;
-    if (password) {
-        options->password = give_password;
-        options->password_ctx = keep_password(password);
-        if (!options->password_ctx) {
-            PyErr_NoMemory();
-            return -1;
-        }
-    }
-    Py_BEGIN_ALLOW_THREADS rc = sterna_store_open(out, url, options, &err);
-    Py_END_ALLOW_THREADS if (rc < 0) core_raise(m, rc, &err);
-    return rc;
+struct opening {
+    struct core_job job;
+    core_keep keep;
+    Py_buffer id;
+    const char *url;
+    struct sterna_store_options options;
+    sterna_store *made;
+};
+
+static int run_opening(struct core_job *job) {
+    struct opening *o = (struct opening *)job;
+    return sterna_store_open(&o->made, o->url, &o->options, &job->err);
 }
 
-static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+static void drop_opening(struct core_job *job) {
+    struct opening *o = (struct opening *)job;
+    sterna_store_close(&o->made);
+    PyBuffer_Release(&o->id);
+    Py_XDECREF(o->keep);
+    free(o);
+}
+
+static int take_opening(struct core_module *m, struct opening *o, PyObject *args,
+                        PyObject *kwargs) {
     static const char *const modes[] = {"read", "write", "create", NULL};
-    struct core_module *m = PyType_GetModuleState(type);
-    struct sterna_store_options options = {.struct_size = sizeof options};
-    const char *url = NULL, *password = NULL;
+    const char *password = NULL;
     int mode = STERNA_OPEN_READ;
-    Py_buffer id = {0};
-    core_keep keep = NULL;
     const struct core_argument table[] = {
-        {"url", CORE_TEXT_ARG, &url, CORE_REQUIRED, NULL, 0},
+        {"url", CORE_TEXT_ARG, &o->url, CORE_REQUIRED, NULL, 0},
         {"mode", CORE_WORD, &mode, 0, modes, 0},
-        {"dataset_id", CORE_BUFFER, &id, CORE_OR_NONE | CORE_EXACT, NULL, STERNA_ID_BYTES},
-        {"replication", CORE_TEXT_ARG, &options.replication, CORE_OR_NONE, NULL, 0},
+        {"dataset_id", CORE_BUFFER, &o->id, CORE_OR_NONE | CORE_EXACT, NULL, STERNA_ID_BYTES},
+        {"replication", CORE_TEXT_ARG, &o->options.replication, CORE_OR_NONE, NULL, 0},
         {"password", CORE_TEXT_ARG, &password, CORE_OR_NONE, NULL, 0},
     };
-    sterna_store *store = NULL;
+    if (core_arguments(m, "Store", args, kwargs, table, CORE_COUNT(table), 2, &o->keep) < 0)
+        return -1;
+    o->options.struct_size = sizeof o->options;
+    o->options.mode = (enum sterna_open_mode)mode;
+    o->options.dataset_id = o->id.buf;
+    if (!password) return 0;
+    o->options.password = give_password;
+    o->options.password_ctx = keep_password(password);
+    if (!o->options.password_ctx) PyErr_NoMemory();
+    return o->options.password_ctx ? 0 : -1;
+}
+
+static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    struct core_module *m = PyType_GetModuleState(type);
+    struct opening *o = core_job_new(sizeof *o, run_opening, drop_opening);
     PyObject *self = NULL;
-    if (core_arguments(m, "Store", args, kwargs, table, CORE_COUNT(table), 2, &keep) < 0) goto done;
-    options.mode = (enum sterna_open_mode)mode;
-    options.dataset_id = id.buf;
-    if (open_store(m, &store, url, &options, password) < 0) goto done;
-    self = core_new(type);
-    if (self)
-        core_handle_init(core_store_handle(self), store, close_store);
-    else
-        sterna_store_close(&store);
-done:
-    PyBuffer_Release(&id);
-    Py_XDECREF(keep);
+    if (!o) return NULL;
+    if (take_opening(m, o, args, kwargs) == 0 && core_job_run(m, &o->job) == STERNA_OK)
+        self = core_new(type);
+    if (self) {
+        core_handle_init(handle_of(self), o->made, close_store);
+        CORE_DATA(self, struct store)->is_remote = strncmp(o->url, "cassandra:", 10) == 0;
+        o->made = NULL;
+    }
+    core_job_end(&o->job);
     return self;
 }
 
 static void dealloc(PyObject *self) {
-    core_handle_close(core_store_handle(self));
+    core_handle_close(handle_of(self));
     core_delete(self);
 }
 
 static PyObject *do_close(PyObject *self, PyObject *unused) {
     (void)unused;
-    core_handle_close(core_store_handle(self));
+    core_handle_close(handle_of(self));
     Py_RETURN_NONE;
 }
 
 /* ---- facts ---- */
 
-static int read_info(PyObject *self, struct sterna_store_info *info) {
-    struct sterna_error err = {0};
-    sterna_store *s = enter(self);
-    int rc;
-    if (!s) return -1;
-    Py_BEGIN_ALLOW_THREADS rc = sterna_store_info(s, info, &err);
-    Py_END_ALLOW_THREADS leave(self);
-    if (rc < 0) core_raise(core_module_of(self), rc, &err);
-    return rc;
+struct asking { /* for facts, and for lists that the library gives line by line */
+    struct core_job job;
+    struct core_store_use use;
+    struct core_rows rows;
+    struct sterna_store_info info;
+};
+
+static void drop_asking(struct core_job *job) {
+    struct asking *a = (struct asking *)job;
+    core_store_leave(&a->use);
+    core_rows_fini(&a->rows);
+    free(a);
+}
+
+/* Has been answered, or NULL with an exception. To be ended. */
+static struct asking *ask(PyObject *self, int (*run)(struct core_job *job), size_t n_columns) {
+    struct core_module *m = core_module_of(self);
+    struct asking *a = core_job_new(sizeof *a, run, drop_asking);
+    if (!a) return NULL;
+    a->rows = (struct core_rows){.job = &a->job, .n_columns = n_columns};
+    if (core_store_enter(m, self, &a->use) == 0 && core_job_run(m, &a->job) == STERNA_OK) return a;
+    core_job_end(&a->job);
+    return NULL;
+}
+
+static int run_info(struct core_job *job) {
+    struct asking *a = (struct asking *)job;
+    return sterna_store_info(a->use.store, &a->info, &job->err);
 }
 
 static PyObject *info(PyObject *self, PyObject *unused) {
-    struct sterna_store_info i;
+    struct asking *a = ask(self, run_info, 0);
     (void)unused;
-    if (read_info(self, &i) < 0) return NULL;
-    return Py_BuildValue("{sI sy# sK sK sK sO}", "format_version", i.format_version, "dataset_id",
-                         (const char *)i.dataset_id, (Py_ssize_t)STERNA_ID_BYTES, "n_samples",
-                         (unsigned long long)i.n_samples, "n_bytes", (unsigned long long)i.n_bytes,
-                         "last_run", (unsigned long long)i.last_run, "read_only",
-                         i.read_only ? Py_True : Py_False);
+    if (!a) return NULL;
+    const struct sterna_store_info *i = &a->info;
+    PyObject *d = Py_BuildValue(
+        "{sI sy# sK sK sK sO}", "format_version", i->format_version, "dataset_id",
+        (const char *)i->dataset_id, (Py_ssize_t)STERNA_ID_BYTES, "n_samples",
+        (unsigned long long)i->n_samples, "n_bytes", (unsigned long long)i->n_bytes, "last_run",
+        (unsigned long long)i->last_run, "read_only", i->read_only ? Py_True : Py_False);
+    core_job_end(&a->job);
+    return d;
 }
 
-static PyObject *fields(PyObject *self, PyObject *unused) {
-    struct sterna_store_info i;
-    (void)unused;
-    if (read_info(self, &i) < 0) return NULL;
-    sterna_store *s = enter(self);
-    PyObject *list = s ? PyList_New(0) : NULL;
-    for (uint32_t f = 0; list && f < i.n_fields; f++) {
+static PyObject *list_fields(const struct asking *a) {
+    PyObject *list = PyList_New(0);
+    for (uint32_t f = 0; list && f < a->info.n_fields; f++) {
         struct sterna_field field;
-        if (sterna_store_field(s, f, &field) < 0) break;
+        if (sterna_store_field(a->use.store, f, &field) < 0) break;
         PyObject *name = CORE_TEXT(field.name), *pair = NULL;
         if (name) pair = Py_BuildValue("(Ns)", name, sterna_kind_name(field.kind));
         if (!pair || PyList_Append(list, pair) < 0) Py_CLEAR(list);
         Py_XDECREF(pair);
     }
-    if (s) leave(self);
     return list;
 }
 
-/* ---- lists, which the library gives line by line ---- */
+static PyObject *fields(PyObject *self, PyObject *unused) {
+    struct asking *a = ask(self, run_info, 0);
+    (void)unused;
+    if (!a) return NULL;
+    PyObject *list = list_fields(a);
+    core_job_end(&a->job);
+    return list;
+}
+
+/* ---- lists ---- */
 
 static struct sterna_value text_value(const char *text) {
-    return (struct sterna_value){.type = text ? STERNA_TEXT : STERNA_NULL,
-                                 .text = text,
-                                 .text_bytes = text ? strlen(text) : 0};
+    return (struct sterna_value){.type = STERNA_TEXT, .text = text, .text_bytes = strlen(text)};
 }
 static struct sterna_value int_value(int64_t i) {
     return (struct sterna_value){.type = STERNA_INT, .i = i};
@@ -190,61 +238,42 @@ static int add_run(void *rows, const struct sterna_run *run) {
     return core_rows_add(rows, values);
 }
 
-static int list_columns(sterna_store *s, struct core_rows *rows, struct sterna_error *err) {
-    return sterna_store_columns(s, add_column, rows, err);
+static int run_columns(struct core_job *job) {
+    struct asking *a = (struct asking *)job;
+    return sterna_store_columns(a->use.store, add_column, &a->rows, &job->err);
 }
-static int list_classes(sterna_store *s, struct core_rows *rows, struct sterna_error *err) {
-    return sterna_store_classes(s, add_class, rows, err);
+static int run_classes(struct core_job *job) {
+    struct asking *a = (struct asking *)job;
+    return sterna_store_classes(a->use.store, add_class, &a->rows, &job->err);
 }
-static int list_runs(sterna_store *s, struct core_rows *rows, struct sterna_error *err) {
-    return sterna_store_runs(s, add_run, rows, err);
+static int run_runs(struct core_job *job) {
+    struct asking *a = (struct asking *)job;
+    return sterna_store_runs(a->use.store, add_run, &a->rows, &job->err);
 }
 
-static PyObject *lines(PyObject *self, size_t n_columns,
-                       int (*list)(sterna_store *, struct core_rows *, struct sterna_error *)) {
-    struct sterna_error err = {0};
-    struct core_rows rows = {0};
-    PyObject *tuples = NULL;
-    sterna_store *s = enter(self);
-    if (!s) return NULL;
-    if (core_rows_init(&rows, n_columns) == 0) {
-        rows.thread = PyEval_SaveThread();
-        int rc = list(s, &rows, &err);
-        PyEval_RestoreThread(rows.thread);
-        if (rc < 0)
-            core_raise(core_module_of(self), rc, &err);
-        else
-            tuples = core_rows_tuples(&rows);
-    }
-    core_rows_fini(&rows);
-    leave(self);
-    return tuples;
+static PyObject *lines(PyObject *self, int (*run)(struct core_job *job), size_t n_columns,
+                       const char *const *names) {
+    struct asking *a = ask(self, run, n_columns);
+    if (!a) return NULL;
+    PyObject *list = names ? core_rows_dicts(&a->rows, names) : core_rows_tuples(&a->rows);
+    core_job_end(&a->job);
+    return list;
 }
 
 static PyObject *columns(PyObject *self, PyObject *unused) {
     (void)unused;
-    return lines(self, 2, list_columns);
+    return lines(self, run_columns, 2, NULL);
 }
 
 static PyObject *classes(PyObject *self, PyObject *unused) {
     (void)unused;
-    return lines(self, 3, list_classes);
+    return lines(self, run_classes, 3, NULL);
 }
 
 static PyObject *runs(PyObject *self, PyObject *unused) {
+    static const char *const names[] = {"run", "n_samples", "finished_s", "source"};
     (void)unused;
-    PyObject *tuples = lines(self, 4, list_runs);
-    PyObject *list = tuples ? PyList_New(0) : NULL;
-    for (Py_ssize_t i = 0; list && i < PyList_Size(tuples); i++) {
-        PyObject *t = PyList_GetItem(tuples, i);
-        PyObject *run = Py_BuildValue("{sO sO sO sO}", "run", PyTuple_GetItem(t, 0), "n_samples",
-                                      PyTuple_GetItem(t, 1), "finished_s", PyTuple_GetItem(t, 2),
-                                      "source", PyTuple_GetItem(t, 3));
-        if (!run || PyList_Append(list, run) < 0) Py_CLEAR(list);
-        Py_XDECREF(run);
-    }
-    Py_XDECREF(tuples);
-    return list;
+    return lines(self, run_runs, 4, names);
 }
 
 #define WITH_KEYWORDS(f) (PyCFunction)(void (*)(void))(f), METH_VARARGS | METH_KEYWORDS
@@ -279,7 +308,7 @@ static PyType_Slot slots[] = {
      "keyspace that does not exist, replication (\"dc1=3,dc2=2\") say how. password: used where\n"
      "neither the URL's password_file nor STERNA_PASSWORD gives one. Not usable in a forked "
      "child."},
-    {Py_tp_new, new},
+    {Py_tp_new, make},
     {Py_tp_dealloc, dealloc},
     {Py_tp_methods, methods},
     {0, NULL},

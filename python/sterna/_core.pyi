@@ -66,7 +66,7 @@ class Batch:
     n_valid: int
     n_bytes: int
     last_in_epoch: bool
-    index: Array  # int64[n_rows], in the selection; read-only like all of these
+    index: Array  # int64[n_rows], in the selection. All of these are copies that may be written
     ids: Array  # uint8[n_rows, 16]
     valid: Array  # bool[n_rows]: 0 for padded and masked rows
     errors: Array  # int32[n_rows]: 0, or the code a row's sample failed with
@@ -228,6 +228,7 @@ class Ingest:
         cells: Sequence[tuple[str, int | float | str | None]],
         id: bytes | None = None,
     ) -> str: ...  # outcome: "added", "unchanged" ...
+    def declare_classes(self, names: Sequence[str]) -> list[int]: ...  # their labels
     def commit(self) -> int: ...  # the run
     def close(self) -> None: ...
 
