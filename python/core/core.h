@@ -178,6 +178,14 @@ PyObject *core_array_dlpack(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *core_array_dlpack_device(PyObject *self, PyObject *unused);
 extern const char core_array_dlpack_doc[], core_array_dlpack_device_doc[];
 
+/* ---- loader.c, given.c ---- */
+
+struct core_handle *core_loader_handle(PyObject *loader);
+PyObject *core_loader_give_buffer(PyObject *self, PyObject *buffer);
+extern const char core_loader_give_buffer_doc[];
+/* Lets go of buffers that the library has given back. With the GIL; may run any Python. */
+void core_given_let_go(void);
+
 /* ---- batch.c, field.c ---- */
 
 PyObject *core_batch_new(struct core_module *m, sterna_batch *taken);

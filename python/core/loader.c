@@ -11,6 +11,9 @@ struct loader {
 static struct core_handle *handle_of(PyObject *self) {
     return &CORE_DATA(self, struct loader)->handle;
 }
+struct core_handle *core_loader_handle(PyObject *loader) {
+    return handle_of(loader);
+}
 static sterna_loader *enter(PyObject *self) {
     return core_handle_enter(core_module_of(self), handle_of(self), "loader");
 }
@@ -127,6 +130,7 @@ static PyObject *do_close(PyObject *self, PyObject *unused) {
     (void)unused;
     if (h->users > 0 && h->p && h->forks == core_forks()) sterna_loader_cancel(h->p);
     core_handle_close(h);
+    core_given_let_go();
     Py_RETURN_NONE;
 }
 
@@ -172,6 +176,7 @@ static PyObject *next(PyObject *self, PyObject *args) {
     sterna_batch *batch = NULL;
     int rc = wait_next(l, &batch, timeout_ms, &err);
     leave(self);
+    if (rc == STERNA_OK) core_given_let_go();
     switch (rc) {
     case STERNA_OK:
         return core_batch_new(m, batch);
@@ -264,6 +269,9 @@ static const struct count stats_counts[] = {
     COUNT(sterna_stats, memory_bytes_max),
     COUNT(sterna_stats, memory_budget_bytes),
     COUNT(sterna_stats, leases),
+    COUNT(sterna_stats, buffers_given),
+    COUNT(sterna_stats, buffers_used),
+    COUNT(sterna_stats, buffers_short),
     COUNT(sterna_stats, allocations),
     COUNT(sterna_stats, first_batch_ns),
     COUNT(sterna_stats, elapsed_ns),
@@ -395,6 +403,7 @@ static PyMethodDef methods[] = {
     {"exceptions", exceptions, METH_NOARGS,
      "exceptions($self, /)\n--\n\n"
      "The newest 1000 of the samples given up, oldest first: id, epoch, index, code, message."},
+    {"give_buffer", core_loader_give_buffer, METH_O, core_loader_give_buffer_doc},
     {"cancel", cancel, METH_NOARGS,
      "cancel($self, /)\n--\n\nA waiting and every later next() raises CanceledError. Any thread."},
     {"close", do_close, METH_NOARGS,

@@ -14,7 +14,8 @@ void core_delete(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     freefunc give_back = (freefunc)PyType_GetSlot(type, Py_tp_free);
     give_back(self);
-    Py_DECREF(type); /* instances of heap types hold theirs */
+    Py_DECREF(type);     /* instances of heap types hold theirs */
+    core_given_let_go(); /* it may have been the last that used one */
 }
 
 static int load_errors(struct core_module *m) {

@@ -193,9 +193,11 @@ class Loader:
     def cancel(self) -> None: ...
     def close(self) -> None: ...
     def give_buffer(self, buffer: Any, /) -> None:
-        """Lends writable memory for the next batch that has none yet: batches come to lie in such
-        buffers in the order they were given, where all lengths are known and they are long enough.
-        The buffer is held until nothing writes to it and the batch is gone."""
+        """Lends writable memory (at a multiple of 64) for one batch: the oldest buffer is for the
+        next batch that has no memory yet, all of whose fields then lie in it, one after another;
+        one that is too short is let go unused. The buffer is held until nothing can write to it
+        and the batch is gone. InvalidError in arrival order and where lengths are not known:
+        Field.copy_into() is the way there."""
 
 @final
 class Fetcher:
