@@ -47,8 +47,7 @@ done:
 PyMethodDef core_command_methods[] = {
     {"main", command, METH_O,
      "main(argv, /)\n--\n\n"
-     "The command `sterna`, as a process runs it: its exit code. argv[0] is its name. It writes "
-     "to\n"
-     "the process's own standard output, and closes that at its end."},
+     "The command `sterna`, as a process runs it: its exit code. argv[0] is its name. It\n"
+     "writes to the process's own standard output, and closes that at its end."},
     {0},
 };

@@ -90,15 +90,12 @@ done:
 #define WITH_KEYWORDS(f) (PyCFunction)(void (*)(void))(f), METH_VARARGS | METH_KEYWORDS
 PyMethodDef core_copy_methods[] = {
     {"copy", WITH_KEYWORDS(copy),
-     "copy(source, to, selection=None, *, memory_bytes=0, threads=0, replace=False, "
-     "progress=None,\n"
-     "     report=None)\n--\n\n"
-     "Copies the samples of a selection of `source` (None: all) into the store `to`, which is "
-     "open\n"
-     "for writing and of the same data set. progress is called with a dict now and then, report "
-     "with\n"
-     "(outcome, id, path, why) for conflicts and unreadable samples; an exception in them stops "
-     "it.\n"
-     "Returns run (0: nothing new), samples, counts by outcome, read, bytes_read, seconds."},
+     "copy(source, to, selection=None, *, memory_bytes=0, threads=0, replace=False,\n"
+     "     progress=None, report=None)\n--\n\n"
+     "Copies the samples of a selection of `source` (None: all) into the store `to`, which is\n"
+     "open for writing and of the same data set. progress is called with a dict now and then,\n"
+     "report with (outcome, id, path, why) for conflicts and unreadable samples; an exception\n"
+     "in them stops it. Returns run (0: nothing new), samples, counts by outcome, read,\n"
+     "bytes_read, seconds."},
     {0},
 };

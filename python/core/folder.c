@@ -120,12 +120,12 @@ static PyObject *ingest_folder(PyObject *module, PyObject *args, PyObject *kwarg
 PyMethodDef core_ingest_methods[] = {
     {"ingest_folder", WITH_KEYWORDS(ingest_folder),
      "ingest_folder(store, directory, *, prefix=None, metadata=None, fields=(), max_bytes=0,\n"
-     "              memory_bytes=0, threads=0, stop_on_error=False, replace=False, progress=None,\n"
-     "              report=None)\n--\n\n"
-     "Ingests the images below a directory, as one run. fields: (name, pattern, kind or None) of\n"
-     "further files for each image. progress is called with a dict now and then, report with\n"
-     "(outcome, path, why) for each input that was not simply added; an exception in them stops "
-     "it.\n"
-     "Returns run (0: nothing new), counts by outcome, bytes, metadata_unmatched, seconds."},
+     "              memory_bytes=0, threads=0, stop_on_error=False, replace=False,\n"
+     "              progress=None, report=None)\n--\n\n"
+     "Ingests the images below a directory, as one run. fields: (name, pattern, kind or None)\n"
+     "of further files for each image. progress is called with a dict now and then, report\n"
+     "with (outcome, path, why) for each input that was not simply added; an exception in them\n"
+     "stops it. Returns run (0: nothing new), counts by outcome, bytes, metadata_unmatched,\n"
+     "seconds."},
     {0},
 };

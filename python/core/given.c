@@ -52,10 +52,9 @@ PyObject *core_loader_give_buffer(PyObject *self, PyObject *buffer) {
 
 const char core_loader_give_buffer_doc[] =
     "give_buffer($self, buffer, /)\n--\n\n"
-    "Lends writable memory (at a multiple of 64) for one batch: the oldest buffer is for the next\n"
-    "batch that has no memory yet, whose fields then lie in it one after another; one that is too\n"
-    "short is let go unused. Field.data tells by its address. The buffer is held until nothing "
-    "can\n"
-    "write to it and the batch is gone; let go by the next call from Python. InvalidError in "
-    "arrival\n"
-    "order, and where lengths are not known: Field.copy_into() is the way there.";
+    "Lends writable memory (at a multiple of 64) for one batch: the oldest buffer is for the\n"
+    "next batch that has no memory yet, whose fields then lie in it one after another; one\n"
+    "that is too short is let go unused. Field.data tells by its address. The buffer is held\n"
+    "until nothing can write to it and the batch is gone; let go by the next call from\n"
+    "Python. InvalidError in arrival order, and where lengths are not known:\n"
+    "Field.copy_into() is the way there.";

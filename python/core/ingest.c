@@ -298,17 +298,16 @@ static PyObject *add(PyObject *self, PyObject *args, PyObject *kwargs) {
 static PyMethodDef methods[] = {
     {"add", WITH_KEYWORDS(add),
      "add($self, /, path, blobs, cells, id=None)\n--\n\n"
-     "One sample: blobs are (field, kind, bytes-like or None), cells (column, value). Its id is "
-     "made\n"
-     "of the path unless it is given (16 bytes). Returns \"added\", \"unchanged\", \"replaced\",\n"
-     "\"conflict\" (other bytes under this id: left as they are) ..."},
+     "One sample: blobs are (field, kind, bytes-like or None), cells (column, value). Its id\n"
+     "is made of the path unless it is given (16 bytes). Returns \"added\", \"unchanged\",\n"
+     "\"replaced\", \"conflict\" (other bytes under this id: left as they are) ..."},
     {"declare_classes", WITH_KEYWORDS(declare_classes),
      "declare_classes($self, /, names)\n--\n\n"
      "Gives new classes the next labels, in this order and before samples have them. Returns the\n"
      "label of each."},
     {"commit", commit, METH_NOARGS,
-     "commit($self, /)\n--\n\nMakes all that was added visible, as one run; its number (0: none "
-     "new)."},
+     "commit($self, /)\n--\n\n"
+     "Makes all that was added visible, as one run; its number (0: none new)."},
     {"close", do_close, METH_NOARGS,
      "close($self, /)\n--\n\nForgets what was not committed. Twice is fine."},
     {0},

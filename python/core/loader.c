@@ -384,15 +384,14 @@ static PyObject *exceptions(PyObject *self, PyObject *unused) {
 static PyMethodDef methods[] = {
     {"next", next, METH_VARARGS,
      "next($self, timeout_ms=-1, /)\n--\n\n"
-     "The next batch; None after the last epoch's last one. Any thread, one batch each. "
-     "TimeoutError\n"
-     "when the time is over; BudgetError if the batches that are held leave no room; "
-     "CanceledError;\n"
-     "ForkedError; what a sample failed with under on_error=\"raise\", and TooManyErrors. Signal\n"
-     "handlers run while it waits, and what they raise leaves the loader usable."},
+     "The next batch; None after the last epoch's last one. Any thread, one batch each.\n"
+     "TimeoutError when the time is over; BudgetError if the batches that are held leave no\n"
+     "room; CanceledError; ForkedError; what a sample failed with under on_error=\"raise\", and\n"
+     "TooManyErrors. Signal handlers run while it waits, and what they raise leaves the loader\n"
+     "usable."},
     {"fileno", file_number, METH_NOARGS,
-     "fileno($self, /)\n--\n\nA descriptor, readable while next(0) would not time out. Only to "
-     "poll."},
+     "fileno($self, /)\n--\n\n"
+     "A descriptor, readable while next(0) would not time out. Only to poll."},
     {"state", state, METH_NOARGS,
      "state($self, /)\n--\n\nState of the last batch handed out (before the first: of the start)."},
     {"stats", stats, METH_NOARGS,
@@ -419,15 +418,13 @@ static PyGetSetDef getters[] = {
 static PyType_Slot slots[] = {
     {Py_tp_doc,
      "Loader(store, selection, *, batch_size=256, seed=0, epoch=0, epochs=1, shuffle=True,\n"
-     "       order='strict', uneven='pad', rank=0, world_size=1, memory_bytes=0, "
-     "on_error='raise',\n"
-     "       max_errors=None, fields=None, threads=0, max_rate=0, request_timeout_ms=0,\n"
-     "       max_attempts=0, state=None, expect_selection=None)\n--\n\n"
+     "       order='strict', uneven='pad', rank=0, world_size=1, memory_bytes=0,\n"
+     "       on_error='raise', max_errors=None, fields=None, threads=0, max_rate=0,\n"
+     "       request_timeout_ms=0, max_attempts=0, state=None, expect_selection=None)\n--\n\n"
      "Batches of a selection, read ahead within memory_bytes (0: chosen) as soon as it exists.\n"
-     "epochs=0: endless. max_rate in bytes a second, 0: no bound. max_errors=None: 100. state: go "
-     "on\n"
-     "from there. expect_selection: the selection's hash, or MismatchError. BudgetError names the\n"
-     "smallest memory that works."},
+     "epochs=0: endless. max_rate in bytes a second, 0: no bound. max_errors=None: 100. state:\n"
+     "go on from there. expect_selection: the selection's hash, or MismatchError. BudgetError\n"
+     "names the smallest memory that works."},
     {Py_tp_new, make},
     {Py_tp_dealloc, dealloc},
     {Py_tp_methods, methods},

@@ -112,8 +112,7 @@ static PyObject *take_log(PyObject *module, PyObject *unused) {
 PyMethodDef core_log_methods[] = {
     {"take_log", take_log, METH_NOARGS,
      "take_log()\n--\n\n"
-     "Lines that the library has logged since the last call (at most 1000 are kept): level 1 "
-     "error,\n"
-     "2 warning, 3 info; and the line."},
+     "Lines that the library has logged since the last call (at most 1000 are kept): level 1\n"
+     "error, 2 warning, 3 info; and the line."},
     {0},
 };

@@ -65,10 +65,9 @@ done:
 
 PyMethodDef core_plan_methods[] = {
     {"plan_batch", (PyCFunction)(void (*)(void))plan_batch, METH_VARARGS | METH_KEYWORDS,
-     "plan_batch(n, epoch, step, *, batch_size=256, seed=0, shuffle=True, uneven='pad', rank=0,\n"
-     "           world_size=1, state=None)\n--\n\n"
-     "Which of n samples are in a batch (strict order): their indices in the selection, and "
-     "whether\n"
-     "each row is valid (False: padding). InvalidError past the epoch's end."},
+     "plan_batch(n, epoch, step, *, batch_size=256, seed=0, shuffle=True, uneven='pad',\n"
+     "           rank=0, world_size=1, state=None)\n--\n\n"
+     "Which of n samples are in a batch (strict order): their indices in the selection, and\n"
+     "whether each row is valid (False: padding). InvalidError past the epoch's end."},
     {0},
 };

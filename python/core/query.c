@@ -165,16 +165,13 @@ PyObject *core_store_query(PyObject *self, PyObject *args, PyObject *kwargs) {
 }
 
 const char core_store_select_doc[] =
-    "select($self, /, *, where=None, name=None, file=None, ids_file=None, ids=None, as_of_run=0,\n"
-    "       columns=(), time_limit_ms=0)\n--\n\n"
-    "A selection by SQL, by the name it was saved under, from a file, or of ids (16 bytes each, "
-    "one\n"
-    "after another), in the order of their paths (of the ids, if given); of all samples without "
-    "any.\n"
-    "columns: to be carried along besides label. QueryError, TimeoutError, NotFound, FormatError,\n"
-    "MismatchError (of another data set), InvalidError.";
+    "select($self, /, *, where=None, name=None, file=None, ids_file=None, ids=None,\n"
+    "       as_of_run=0, columns=(), time_limit_ms=0)\n--\n\n"
+    "A selection by SQL, by the name it was saved under, from a file, or of ids (16 bytes\n"
+    "each, one after another), in the order of their paths (of the ids, if given); of all\n"
+    "samples without any. columns: to be carried along besides label. QueryError,\n"
+    "TimeoutError, NotFound, FormatError, MismatchError (of another data set), InvalidError.";
 const char core_store_query_doc[] =
     "query($self, /, *, where=None, columns=None, ids=None, as_of_run=0, time_limit_ms=0)\n--\n\n"
-    "Values of the catalogue by column (None: all; \"id\" and \"path\" are columns too), rows in "
-    "the\n"
-    "order of path, or of the ids, if given. Errors as select().";
+    "Values of the catalogue by column (None: all; \"id\" and \"path\" are columns too), rows in\n"
+    "the order of path, or of the ids, if given. Errors as select().";

@@ -133,8 +133,7 @@ PyObject *core_store_split(PyObject *self, PyObject *args, PyObject *kwargs) {
 const char core_store_split_doc[] =
     "split($self, /, parts, *, by=None, stratify=None, where=None, selection=None, seed=0,\n"
     "      exact=False, save=False)\n--\n\n"
-    "parts: [(name, share), ...], whose shares add up to 1. Samples with one value in the column\n"
-    "`by` stay together; `exact` holds the shares for each value of `stratify`. Returns a "
-    "selection\n"
-    "for each part, and the report: part, stratum (None: in all), n, n_groups, share_wanted,\n"
-    "share_got. With `save` they stay in the store under their names.";
+    "parts: [(name, share), ...], whose shares add up to 1. Samples with one value in the\n"
+    "column `by` stay together; `exact` holds the shares for each value of `stratify`.\n"
+    "Returns a selection for each part, and the report: part, stratum (None: in all), n,\n"
+    "n_groups, share_wanted, share_got. With `save` they stay in the store under their names.";

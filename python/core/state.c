@@ -198,9 +198,8 @@ PyMethodDef core_state_methods[] = {
      "state_info(state, /)\n--\n\nWhat is in a state: struct sterna_state_info. FormatError."},
     {"merge_states", merge_states, METH_O,
      "merge_states(states, /)\n--\n\n"
-     "One state from those of all ranks, in any order. MismatchError: not of one run, or a rank "
-     "is\n"
-     "missing."},
+     "One state from those of all ranks, in any order. MismatchError: not of one run, or a\n"
+     "rank is missing."},
     {"state_at_step", state_at_step, METH_VARARGS,
      "state_at_step(state, step, /)\n--\n\n"
      "The state with another number of batches of its epoch delivered, from its base_step to the\n"

@@ -280,9 +280,8 @@ static PyObject *runs(PyObject *self, PyObject *unused) {
 static PyMethodDef methods[] = {
     {"info", info, METH_NOARGS,
      "info($self, /)\n--\n\n"
-     "Facts as last committed: format_version, dataset_id (16 bytes), n_samples, n_bytes, "
-     "last_run\n"
-     "(0: nothing ingested yet), read_only."},
+     "Facts as last committed: format_version, dataset_id (16 bytes), n_samples, n_bytes,\n"
+     "last_run (0: nothing ingested yet), read_only."},
     {"fields", fields, METH_NOARGS,
      "fields($self, /)\n--\n\nName and kind of each field, in order."},
     {"columns", columns, METH_NOARGS, "columns($self, /)\n--\n\nName and type of each column."},
@@ -301,13 +300,11 @@ static PyMethodDef methods[] = {
 static PyType_Slot slots[] = {
     {Py_tp_doc,
      "Store(url, mode='read', *, dataset_id=None, replication=None, password=None)\n--\n\n"
-     "An open data set: PATH, lmdb:PATH or "
-     "cassandra://[user@]host/KEYSPACE/DATASET[?option=value].\n"
-     "mode: \"read\", \"write\" (it must exist) or \"create\"; then dataset_id (16 bytes) and, for "
-     "a\n"
-     "keyspace that does not exist, replication (\"dc1=3,dc2=2\") say how. password: used where\n"
-     "neither the URL's password_file nor STERNA_PASSWORD gives one. Not usable in a forked "
-     "child."},
+     "An open data set: PATH, lmdb:PATH or\n"
+     "cassandra://[user@]host/KEYSPACE/DATASET[?option=value]. mode: \"read\", \"write\" (it must\n"
+     "exist) or \"create\"; then dataset_id (16 bytes) and, for a keyspace that does not exist,\n"
+     "replication (\"dc1=3,dc2=2\") say how. password: used where neither the URL's\n"
+     "password_file nor STERNA_PASSWORD gives one. Not usable in a forked child."},
     {Py_tp_new, make},
     {Py_tp_dealloc, dealloc},
     {Py_tp_methods, methods},
