@@ -80,13 +80,12 @@ static PyObject *export(struct core_module *m, const struct core_array *a, int v
     }
     struct DLManagedTensor *legacy = NULL;
     struct DLManagedTensorVersioned *tensor = NULL;
-    struct sterna_error err = {0};
     struct core_hold kept = core_hold_lend(&a->hold, &t);
-    int rc = versioned ? sterna_dlpack_export_versioned(&t, &tensor, &err)
-                       : sterna_dlpack_export(&t, &legacy, &err);
+    int rc = versioned ? sterna_dlpack_export_versioned(&t, &tensor, NULL)
+                       : sterna_dlpack_export(&t, &legacy, NULL);
     if (rc == STERNA_OK) return versioned ? versioned_capsule(tensor) : legacy_capsule(legacy);
     core_hold_release(&kept);
-    return core_raise(m, rc, &err);
+    return core_raise(m, rc, NULL); /* no memory */
 }
 
 static PyObject *export_copy(struct core_module *m, const struct core_array *a, int versioned) {
