@@ -7,6 +7,7 @@
 static void take_back(void *loan) {
     struct loan *of = loan;
     atomic_fetch_add(&of->n_released, 1);
+    madvise(of->data, of->bytes, MADV_DONTNEED);
     mprotect(of->data, of->bytes, PROT_NONE);
     atomic_fetch_add(&of->of->n_back, 1);
 }
