@@ -90,7 +90,7 @@ static int add_label(struct adding *a, const struct sterna_value *name) {
     const struct sterna_value *given = given_label(a);
     char shown[128];
     int64_t label;
-    if (name->type != STERNA_TEXT || memchr(name->text, '\0', name->text_bytes))
+    if (memchr(name->text, '\0', name->text_bytes))
         return stn_fail(a->err, STERNA_EINVAL, "ingest: a class is a text without NUL bytes");
     if (stn_grow((void **)&in->text, &in->text_cap, name->text_bytes + 1, 1) < 0)
         return stn_fail_memory(a->err, "a class's name");
@@ -107,16 +107,25 @@ static int add_label(struct adding *a, const struct sterna_value *name) {
     return STERNA_OK;
 }
 
+/* What is wrong is told before anything is written: the caller can go on. */
 static int take_cell(struct adding *a, const struct sterna_cell *cell) {
-    static const char *const ours[] = {"label",  "class",    "split", "width",
-                                       "height", "channels", "format"};
+    static const struct {
+        const char *name;
+        enum sterna_type type;
+    } ours[] = {{"label", STERNA_INT},  {"class", STERNA_TEXT}, {"split", STERNA_TEXT},
+                {"width", STERNA_INT},  {"height", STERNA_INT}, {"channels", STERNA_INT},
+                {"format", STERNA_TEXT}};
     size_t i = 0;
+    enum sterna_type type = cell->value.type;
     if (!cell->column) return stn_fail(a->err, STERNA_EINVAL, "ingest: a cell without a column");
-    while (i < STN_COUNT(ours) && strcmp(cell->column, ours[i]) != 0) i++;
+    while (i < STN_COUNT(ours) && strcmp(cell->column, ours[i].name) != 0) i++;
     int rc = STERNA_OK;
     if (i == STN_COUNT(ours)) /* refuses id, run, path and lengths, which are not the caller's */
         rc = stn_catalog_declare_column(a->in->catalog, cell->column, a->err);
-    else if (strcmp(cell->column, "class") == 0 && cell->value.type != STERNA_NULL)
+    else if (type != STERNA_NULL && type != ours[i].type)
+        rc = stn_fail(a->err, STERNA_EINVAL, "ingest: column '%s' holds %s values only",
+                      cell->column, ours[i].type == STERNA_INT ? "integer" : "text");
+    else if (strcmp(cell->column, "class") == 0 && type != STERNA_NULL)
         rc = add_label(a, &cell->value);
     if (rc == STERNA_OK) add_cell(a, cell->column, cell->value);
     return rc;

@@ -1012,6 +1012,7 @@ static void test_ingest_add_verdicts(void **state) {
          0},
     };
     struct ingested g;
+    struct sterna_blob good = {"image", STERNA_KIND_IMAGE, p.data, p.bytes};
     (void)state;
     ingested_open(&g);
     for (size_t i = 0; i < STN_COUNT(rows); i++) {
@@ -1027,6 +1028,9 @@ static void test_ingest_add_verdicts(void **state) {
         if (rc != rows[i].code || (rc == STERNA_OK && outcome != rows[i].outcome))
             fail_msg("%s: %d, %s (%s)", rows[i].name, rc, sterna_outcome_name(outcome),
                      g.err.message);
+        s = (struct sterna_sample){.path = "good", .blobs = &good, .n_blobs = 1};
+        assert_ok(sterna_ingest_add(in, &s, &outcome, &g.err)); /* and it goes on */
+        assert_int_equal(outcome, STERNA_ADDED);
         sterna_ingest_close(&in);
     }
     assert_string_equal(ingested_query(&g, "path", 0), "");
