@@ -57,7 +57,7 @@ static int make_dirs(char *path, struct sterna_error *err) {
     }
 }
 
-int stn_cache_dir(char **dir, const char *cluster, const uint8_t dataset_id[16],
+int stn_cache_dir(char **dir, const char *cluster, const char *tables, const uint8_t dataset_id[16],
                   struct sterna_error *err) {
     char name[CLUSTER_NAME_MAX + 1], id[STERNA_ID_TEXT_BYTES];
     *dir = NULL;
@@ -68,7 +68,8 @@ int stn_cache_dir(char **dir, const char *cluster, const uint8_t dataset_id[16],
                         "set STERNA_CACHE to a directory that you can write");
     safe_name(cluster, name);
     sterna_id_format(dataset_id, id);
-    *dir = stn_text_make("%s/%s-%s", base, name, id);
+    *dir = tables ? stn_text_make("%s/%s-%s-%s", base, name, tables, id)
+                  : stn_text_make("%s/%s-%s", base, name, id);
     free(base);
     int rc = *dir ? make_dirs(*dir, err) : stn_fail_memory(err, "the name of a directory");
     if (rc < 0) {

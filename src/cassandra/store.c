@@ -208,12 +208,22 @@ static int check_partitioner(const struct cluster *k, const struct stn_session_i
                     k->c.location.shown);
 }
 
+static int find_cache(struct cluster *k, const char *cluster_name, struct sterna_error *err) {
+    const struct stn_location *l = &k->c.location;
+    if (k->c.foreign) return stn_cache_dir(&k->dir, cluster_name, NULL, k->c.dataset_id, err);
+    char *tables = stn_text_make("%s.%s", l->keyspace, l->dataset);
+    if (!tables) return stn_fail_memory(err, "the name of a directory");
+    int rc = stn_cache_dir(&k->dir, cluster_name, tables, k->c.dataset_id, err);
+    free(tables);
+    return rc;
+}
+
 static int open_catalog(struct sterna_store *store, struct cluster *k, struct stn_asked *runs,
                         struct sterna_error *err) {
     struct stn_session_info info;
     stn_session_info(k->c.session, &info);
     int rc = check_partitioner(k, &info, err);
-    if (rc == STERNA_OK) rc = stn_cache_dir(&k->dir, info.cluster_name, k->c.dataset_id, err);
+    if (rc == STERNA_OK) rc = find_cache(k, info.cluster_name, err);
     if (rc == STERNA_OK && !(store->dir = strdup(k->dir))) rc = stn_fail_memory(err, k->dir);
     if (rc == STERNA_OK)
         rc = k->c.foreign ? stn_foreign_catalog(&k->c, k->dir, err)

@@ -45,6 +45,15 @@ class Cluster(CommandTest):
         self.sterna("ingest", url, self.path(self.id()))
         self.assertEqual([e["samples"] for e in self.read(url)["epochs"]], [len(files)] * 2)
 
+    def test_a_copy_in_the_same_cluster_is_another_data_set(self):
+        """Of one id, with runs of the same numbers."""
+        _, url, files = self.ingested()
+        other = url.replace("/imgs/", "/others/")
+        self.sterna("copy", url, other, "--where", "label = 1", "--create", "--replication", 2)
+        for store, n in ((url, 90), (other, 30), (url, 90)):
+            self.assertEqual(self.sterna("info", store, "--json").json["samples"], n)
+            self.assertEqual(self.read(store)["epochs"][0]["samples"], n)
+
     def test_faults_of_the_server_lose_and_double_nothing(self):
         for fault in ("--overload-every=9", "--rst-every=40", "--corrupt-every=20", "--wrong-key-every=20"):
             with self.subTest(fault):

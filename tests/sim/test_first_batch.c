@@ -254,7 +254,7 @@ static void make_catalog(void) {
     uint64_t made;
     char *dir, path[600], name[16];
     assert_ok(sterna_id_parse(DATASET_ID, dataset));
-    CHECK_OK(stn_cache_dir(&dir, "peer cluster", dataset, &err), err);
+    CHECK_OK(stn_cache_dir(&dir, "peer cluster", "ks.birds", dataset, &err), err);
     snprintf(path, sizeof path, "%s/catalog.sqlite", dir);
     CHECK_OK(stn_catalog_create(path, dataset, &err), err);
     CHECK_OK(stn_catalog_open(&c, path, STN_CATALOG_WRITE, &err), err);
