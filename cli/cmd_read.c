@@ -136,7 +136,7 @@ static int read_batches(struct cli_read *r) {
         int rc = sterna_loader_next(r->loader, &batch, tick_ms(r), &err);
         note_moment(r, 0);
         if (rc == STERNA_AGAIN) {
-            if (cli_progress_due()) cli_read_progress(r, &pace, NULL);
+            if (cli_progress_wait_due()) cli_read_progress(r, &pace, NULL);
             continue;
         }
         if (rc == STERNA_END) return CLI_DONE;

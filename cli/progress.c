@@ -19,7 +19,8 @@ enum kind { NONE, LINES, BAR };
 
 static struct {
     enum kind kind;
-    double next_s; /* when something may be shown again */
+    double next_s; /* when something may be shown again, */
+    double wait_s; /* and when it is worth a line that nothing has come */
     int drawn;     /* a bar stands on the terminal's last line; guarded by `lock` */
 } display;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -37,9 +38,12 @@ static enum kind kind_of(int quiet, int terminal_only) {
 void cli_progress_open(int quiet, int terminal_only) {
     display.kind = kind_of(quiet, terminal_only);
     display.next_s = 0;
+    display.wait_s = display.kind == BAR ? 0 : cli_now_s() + LINE_S;
 }
 
 int cli_progress_due(void) { return display.kind != NONE && cli_now_s() >= display.next_s; }
+
+int cli_progress_wait_due(void) { return cli_progress_due() && cli_now_s() >= display.wait_s; }
 
 int cli_progress_tick_ms(void) { return display.kind == NONE ? -1 : 200; }
 

@@ -11,6 +11,9 @@ void cli_progress_open(int quiet, int terminal_only);
 /* 1 if it is time to show something: ask first, then build the text. */
 int cli_progress_due(void);
 
+/* The same while something is waited for: lines begin with what has come, or after ten seconds. */
+int cli_progress_wait_due(void);
+
 /* fraction 0..1 draws a bar on a terminal and percents elsewhere; < 0: not known. */
 void cli_progress_show(const char *label, double fraction, const char *details);
 

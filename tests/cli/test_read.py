@@ -167,7 +167,9 @@ class Read(CommandTest):
         self.assertEqual(self.sterna("read", self.store, "--quiet").err, b"")
 
     def test_progress_lines(self):
-        got = self.sterna("read", self.store, env={"STERNA_PROGRESS": "lines"})
+        # Half a second without a batch is not worth a line.
+        got = self.sterna("read", self.store, "--max-rate", 2 * self.bytes,
+                          env={"STERNA_PROGRESS": "lines"})
         self.assertRegex(got.err, rb"\Aepoch 1/1 100%[^\r\n]*\n\Z")
 
     def test_progress_bar_with_rates_and_time_left(self):
