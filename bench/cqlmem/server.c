@@ -11,7 +11,7 @@
 #include "connection.h"
 
 enum source { SOURCE_WAKE, SOURCE_LISTENER, SOURCE_CONNECTION };
-enum { EVENTS = 64 };
+enum { EVENTS = 64, BACKLOG = 1024 };
 
 struct listener {
     int kind; /* SOURCE_LISTENER */
@@ -52,7 +52,8 @@ static uint16_t *port_of(struct sockaddr_storage *a) {
                                     : &((struct sockaddr_in *)a)->sin_port;
 }
 
-static void listen_node(struct node *n, const char *congestion) {
+/* At an address that may leave the port open; then at the one that it got. */
+static int bind_node(struct node *n, const char *congestion) {
     const int one = 1;
     int fd = socket(n->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     socklen_t bytes = sizeof n->address;
@@ -61,11 +62,20 @@ static void listen_node(struct node *n, const char *congestion) {
     if (congestion &&
         setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) < 0)
         die("--cc %s: %s", congestion, strerror(errno));
-    if (bind(fd, (struct sockaddr *)&n->address, n->address_bytes) < 0 || listen(fd, 1024) < 0 ||
+    if (bind(fd, (struct sockaddr *)&n->address, n->address_bytes) < 0 ||
         getsockname(fd, (struct sockaddr *)&n->address, &bytes) < 0)
         die("%s:%u: %s", n->host, ntohs(*port_of(&n->address)), strerror(errno));
+    return fd;
+}
+
+/* Linux: a port that was asked for by number stays the socket's while it does not listen, so that
+ * nobody else has it when the node comes back. */
+static void listen_node(struct node *n, const char *congestion) {
+    int found = bind_node(n, congestion);
+    n->listener = bind_node(n, congestion);
+    close(found);
     n->port = ntohs(*port_of(&n->address));
-    n->listener = fd;
+    if (listen(n->listener, BACKLOG) < 0) die("%s:%u: %s", n->host, n->port, strerror(errno));
 }
 
 void server_listen(struct store *store, const struct server_options *options) {
@@ -156,10 +166,11 @@ static int timeout_ms(uint64_t due_ns) {
 static void change_listener(struct worker *w, struct listener *l, enum node_state state) {
     struct node *n = l->node;
     if (l->state == state) return;
-    if (l->state == NODE_DOWN) listen_node(n, w->server->options.congestion);
+    if (l->state == NODE_DOWN && listen(n->listener, BACKLOG) < 0)
+        die("%s:%u: %s", n->host, n->port, strerror(errno));
     if (l->state == NODE_UP) watch(w->poll, n->listener, EPOLL_CTL_DEL, 0, l);
     if (state == NODE_UP) watch(w->poll, n->listener, EPOLL_CTL_ADD, EPOLLIN, l);
-    if (state == NODE_DOWN) close(n->listener);
+    if (state == NODE_DOWN) shutdown(n->listener, SHUT_RD);
     l->state = state;
 }
 
@@ -281,8 +292,7 @@ void server_stop(struct server *s) {
         close(w->poll);
         close(w->wake);
     }
-    for (size_t i = 0; i < s->store->n_nodes; i++)
-        if (s->states[i] != NODE_DOWN) close(s->store->nodes[i].listener);
+    for (size_t i = 0; i < s->store->n_nodes; i++) close(s->store->nodes[i].listener);
     pthread_cond_destroy(&s->obeyed);
     pthread_mutex_destroy(&s->lock);
     free(s->workers);

@@ -1,6 +1,7 @@
 """cqlmem: that it answers as Cassandra does, so that tests against it mean something."""
 
 import os
+import socket
 import struct
 import unittest
 import uuid
@@ -227,6 +228,8 @@ class ComeAndGo(CqlmemTest):
                 client.receive()
         with self.assertRaises(ConnectionRefusedError):
             Client(self.server.hosts[1])
+        with socket.socket() as other:  # nobody takes its place meanwhile
+            self.assertRaises(OSError, other.bind, self.server.hosts[1])
         self.server.control("start", 1)
         self.status(clients[0], "UP", 1)
         self.assertEqual(self.connect(self.server, 1).opened, READY)

@@ -17,13 +17,14 @@
 
 #include "support/peer_inside.h"
 
-enum { POLLS_MAX = 4096, READ_BYTES = 64 << 10 };
+enum { POLLS_MAX = 4096, READ_BYTES = 64 << 10, BACKLOG = 256 };
 
 struct peer {
     struct peer_options options;
     struct peer_node nodes[PEER_NODES_MAX];
     char texts[PEER_NODES_MAX][2][32]; /* ip, tokens by default */
-    int listeners[PEER_NODES_MAX];     /* -1: stopped */
+    int listeners[PEER_NODES_MAX];     /* have their ports also while they are stopped */
+    int stopped[PEER_NODES_MAX];
     uint16_t port;
     int wake[2]; /* a pipe */
     pthread_t thread;
@@ -51,14 +52,16 @@ size_t peer_n_nodes(const struct peer *peer) { return peer->options.n_nodes; }
 
 /* ---- listening ---- */
 
-static int listen_at(const char *ip, uint16_t port) {
+/* Bound, and listening if the port is given; -1: another program has it. */
+static int open_at(const char *ip, uint16_t port) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
     const int on = 1;
     if (inet_pton(AF_INET, ip, &at.sin_addr) != 1) peer_die(ip);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) peer_die("socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 256) == 0) return fd;
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && (port == 0 || listen(fd, BACKLOG) == 0))
+        return fd;
     close(fd);
     return -1;
 }
@@ -70,18 +73,18 @@ static uint16_t port_of(int fd) {
     return ntohs(at.sin_port);
 }
 
-/* All nodes at the port that the first was given; 0 if another program has it somewhere. */
+/* All nodes at a port that is free at the first; 0 if another program has it somewhere. Each has
+ * asked for its port by number, so that it keeps it while it does not listen (Linux). */
 static int listen_all(struct peer *p) {
-    p->listeners[0] = listen_at(p->nodes[0].ip, 0);
-    if (p->listeners[0] < 0) peer_die("listen");
-    p->port = port_of(p->listeners[0]);
-    for (size_t i = 1; i < p->options.n_nodes; i++) {
-        p->listeners[i] = listen_at(p->nodes[i].ip, p->port);
-        if (p->listeners[i] >= 0) continue;
-        while (i-- > 0) close(p->listeners[i]);
-        return 0;
-    }
-    return 1;
+    int found = open_at(p->nodes[0].ip, 0);
+    size_t n = 0;
+    if (found < 0) peer_die("bind");
+    p->port = port_of(found);
+    while (n < p->options.n_nodes && (p->listeners[n] = open_at(p->nodes[n].ip, p->port)) >= 0) n++;
+    close(found);
+    if (n == p->options.n_nodes) return 1;
+    while (n-- > 0) close(p->listeners[n]);
+    return 0;
 }
 
 static void set_default(struct peer *p, size_t i) {
@@ -313,7 +316,8 @@ static nfds_t fill_polls(struct peer *p) {
     nfds_t n = 0;
     p->polls[n++] = (struct pollfd){.fd = p->wake[0], .events = POLLIN};
     for (size_t i = 0; i < p->options.n_nodes; i++)
-        p->polls[n++] = (struct pollfd){.fd = p->listeners[i], .events = POLLIN};
+        p->polls[n++] =
+            (struct pollfd){.fd = p->stopped[i] ? -1 : p->listeners[i], .events = POLLIN};
     for (struct peer_conn *c = p->conns; c; c = c->next) {
         if (n == POLLS_MAX) peer_die("too many connections");
         p->polls[n++] = (struct pollfd){.fd = c->fd, .events = wanted(c)};
@@ -397,8 +401,7 @@ void peer_close(struct peer **peer) {
     pthread_join(p->thread, NULL);
     for (struct peer_conn *c = p->conns; c; c = c->next) c->dead = 1;
     sweep(p);
-    for (size_t i = 0; i < p->options.n_nodes; i++)
-        if (p->listeners[i] >= 0) close(p->listeners[i]);
+    for (size_t i = 0; i < p->options.n_nodes; i++) close(p->listeners[i]);
     close(p->wake[0]);
     close(p->wake[1]);
     SSL_CTX_free(p->options.tls);
@@ -428,17 +431,18 @@ struct node_change {
 
 static void stop_node(void *arg) {
     struct node_change *c = arg;
-    if (c->peer->listeners[c->node] >= 0) close(c->peer->listeners[c->node]);
-    c->peer->listeners[c->node] = -1;
-    for (struct peer_conn *conn = c->peer->conns; conn; conn = conn->next)
+    struct peer *p = c->peer;
+    if (!p->stopped[c->node] && shutdown(p->listeners[c->node], SHUT_RD) < 0) peer_die("shutdown");
+    p->stopped[c->node] = 1;
+    for (struct peer_conn *conn = p->conns; conn; conn = conn->next)
         if (conn->node == c->node) reset(conn);
 }
 
 static void start_node(void *arg) {
     struct node_change *c = arg;
-    if (c->peer->listeners[c->node] >= 0) return;
-    c->peer->listeners[c->node] = listen_at(c->peer->nodes[c->node].ip, c->peer->port);
-    if (c->peer->listeners[c->node] < 0) peer_die("listen");
+    struct peer *p = c->peer;
+    if (p->stopped[c->node] && listen(p->listeners[c->node], BACKLOG) < 0) peer_die("listen");
+    p->stopped[c->node] = 0;
 }
 
 void peer_stop_node(struct peer *p, size_t node) {
