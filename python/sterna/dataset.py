@@ -319,7 +319,7 @@ class Dataset:
         from .fetching import Fetching
 
         if self._fetcher is None:
-            self._fetcher = Fetching(self)
+            self._fetcher = Fetching(self.view())  # not a cycle with ourselves
         return self._fetcher
 
     def fetch(self, ids: Any, **options: Any) -> Batch:

@@ -23,11 +23,11 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(sterna.__file__)))
 os.environ["PYTHONPATH"] = os.pathsep.join([PACKAGE, os.environ.get("PYTHONPATH", "")])
 
 
-def ingest(url, folder, **options):
-    store = _core.Store(str(url), "create")
-    result = _core.ingest_folder(store, str(folder), **options)
+def ingest(url, folder, replication=None):
+    """A folder into a store, which is made."""
+    store = _core.Store(str(url), "create", replication=replication)
+    _core.ingest_folder(store, str(folder))
     store.close()
-    return result
 
 
 def make_store(path, classes=CLASSES, each=EACH):

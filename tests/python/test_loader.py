@@ -692,3 +692,55 @@ def test_figures_go_on_where_another_c_loader_does(ds):
             list(loader)
         assert loader.stats()["samples"] == 3 * N
         assert loader.metrics()["sterna/samples"] == 3 * N
+
+
+# ---- for long ----
+
+
+def resident_bytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_stays_flat(ds):
+    """Over 10^5 batches, the first ones left out."""
+    with ds.loader(1, seed=1, memory="4MB", columns=["path"]) as loader:
+        n, early = 0, 0
+        while n < 100_000:
+            for batch in loader:
+                n += 1
+                if n % 10 == 0:
+                    assert batch.image[0] is not None and batch.label and batch.path
+            if n == 20_040:
+                early = resident_bytes()
+        del batch
+    assert early > 0
+    assert resident_bytes() - early < 8_000_000
+
+
+LEFT_OPEN = """
+import contextlib, sterna, sys, threading
+ds = sterna.open(sys.argv[1])
+loaders = [ds.loader(8, order=order) for order in ("strict", "arrival")]
+batches = [next(iter(loader)) for loader in loaders]
+view = memoryview(batches[0].image[0])
+if "waiting" in sys.argv:
+    slow = ds.loader(8, max_rate=1)
+    def wait():
+        with contextlib.suppress(sterna.CanceledError):
+            next(iter(slow))
+
+    threading.Thread(target=wait, daemon=True).start()
+    while not slow._pulling.locked():
+        pass
+if "raise" in sys.argv:
+    raise SystemExit("as it must be")
+"""
+
+
+@pytest.mark.parametrize("how, code", [("", 0), ("waiting", 0), ("raise", 1)])
+def test_a_script_ends_without_close(url, how, code):
+    child = run_child(LEFT_OPEN, url, how)
+    out, err = child.communicate(timeout=60)
+    assert (out, child.returncode) == ("", code)
+    assert err == ("as it must be\n" if how == "raise" else "")
