@@ -23,6 +23,7 @@ from .choice import (
 from .errors import InvalidError, MismatchError
 from .handle import Handle
 from .ids import Ids
+from .options import whole
 
 if TYPE_CHECKING:
     from .fetching import Fetching
@@ -266,7 +267,7 @@ class Dataset:
         save       keep the parts as selections of these names in the store
 
         Returns the parts by name and in order; their `report` has the shares got."""
-        split = Split(tuple(parts.items()), by, stratify, seed, exact)
+        split = Split(tuple(parts.items()), by, stratify, whole(seed, "seed"), exact)
         selections, report = split.divide(self.store, self.selection, save)
         datasets = {
             name: self._over(self._choice.then(Part(split, i)), selections[i])
@@ -277,9 +278,9 @@ class Dataset:
     def sample(self, n: int, seed: int = 0) -> Dataset:
         """n samples drawn at random (all, if there are fewer): the first n of epoch 0 in the order
         that a loader with this seed has."""
-        if n < 0:
+        step = Sample(whole(n, "n"), whole(seed, "seed"))
+        if step.n < 0:
             raise InvalidError(f"sample: n is {n}")
-        step = Sample(n, seed)
         return self._over(
             self._choice.then(step), step.apply(self.store, self.handle.run, self.selection)
         )
@@ -288,7 +289,7 @@ class Dataset:
         """The same choice among the samples that were there after this run."""
         if self._choice.saved:
             raise InvalidError("as_of: a saved selection stays as it was saved")
-        handle = self.handle.as_of(run)
+        handle = self.handle.as_of(whole(run, "run"))
         return Dataset(handle, self._choice, self._choice.resolve(handle.store(), handle.run))
 
     def save(self, to: str | os.PathLike[str]) -> None:
@@ -355,7 +356,7 @@ class Dataset:
     def __getitems__(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Several at once: one wait for all of them."""
         n = len(self)
-        places = [row.__index__() for row in rows]
+        places = [whole(row, "row") for row in rows]
         for row in places:
             if not -n <= row < n:
                 raise IndexError(f"sample {row} of {n}")

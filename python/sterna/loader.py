@@ -25,7 +25,7 @@ from .errors import (
     TimeoutError,
 )
 from .ids import Ids
-from .options import Options
+from .options import Options, whole
 from .ranks import Place
 from .state import StateDict, StateLike, to_bytes, to_dict
 from .stats import Figures, Stats
@@ -393,6 +393,7 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Which epoch the next iter() gives. What was read ahead is kept if it is the one that
         comes next anyway; after load_state_dict() the state's epoch means what is left of it."""
+        epoch = whole(epoch, "epoch")
         if epoch < 0:
             raise InvalidError(f"set_epoch: {epoch}")
         with self._lock:
@@ -523,7 +524,7 @@ class Loader:
                 self.start()
             state = self._record if self._opened_as is not None else None
             rows, _ = _core.plan_batch(
-                len(self.dataset), epoch, step, state=state,
+                len(self.dataset), whole(epoch, "epoch"), whole(step, "step"), state=state,
                 **self._options.plan(self._place(), self.seed),
             )  # fmt: skip
         return self.dataset.ids.take(rows)
@@ -570,12 +571,12 @@ class Loader:
                     raise InvalidError("state_dict: epoch without step")
                 return to_dict(record)
             told = _core.state_info(record)
-            wanted = (told["epoch"] if epoch is None else epoch, step)
+            wanted = (told["epoch"] if epoch is None else epoch, whole(step, "step"))
             for e, s, known in reversed(self._recent):
                 if (e, s) == wanted:
                     return to_dict(known)
             if self.order == "strict" and wanted[0] == told["epoch"]:
-                return to_dict(_core.state_at_step(record, step))
+                return to_dict(_core.state_at_step(record, wanted[1]))
             raise NotFound(
                 f"the state after {step} batches of epoch {wanted[0]} is not kept any more: only "
                 f"the last {_STATES_KEPT} are; save batch.state instead"
@@ -624,8 +625,8 @@ class Loader:
             if place[:2] != (told["rank"], told["world_size"]):
                 raise MismatchError(
                     f"the state is of rank {told['rank']} of {told['world_size']} in arrival "
-                    f"order, here is rank {place.rank} of {place.world_size}: each rank loads its own, "
-                    "or all load what sterna.merge_states() makes of all ranks' states"
+                    f"order, here is rank {place.rank} of {place.world_size}: each rank loads its "
+                    "own, or all load what sterna.merge_states() makes of all ranks' states"
                 )
 
     def save_state(self, path: str | os.PathLike[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from .ranks import Place
 from .sizes import parse_size
 
 BATCH_SIZE = 256
+_WHOLE = (
+    "batch_size", "global_batch", "seed", "epochs", "rank", "world_size", "max_errors", "threads",
+    "request_timeout_ms", "max_attempts",
+)  # fmt: skip
 _POSITIVE = (
     "batch_size", "global_batch", "epochs", "threads", "request_timeout_ms", "max_attempts",
 )  # fmt: skip
@@ -22,6 +27,12 @@ class Options:
 
     def __init__(self, arguments: Mapping[str, Any]):
         self.arguments = dict(arguments)
+        for name in _WHOLE:
+            if self[name] is not None:
+                self.arguments[name] = whole(self[name], name)
+        for name in ("memory", "max_rate"):
+            if not isinstance(self[name], (str, type(None))):
+                self.arguments[name] = whole(self[name], name)
         for name in _POSITIVE:
             if self[name] is not None and self[name] < 1:
                 raise InvalidError(f"{name}={self[name]}: at least 1, or None")
@@ -110,6 +121,14 @@ class Options:
         return ", ".join(
             f"{name}={value!r}" for name, value in shown.items() if value != defaults.get(name)
         )
+
+
+def whole(value: Any, name: str) -> int:
+    """An int of whatever counts as one, such as numpy's; InvalidError names what it is."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InvalidError(f"{name}={value!r} is no whole number") from None
 
 
 def steps(n: int, batch_size: int, place: Place, uneven: str) -> int:

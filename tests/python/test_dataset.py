@@ -286,7 +286,7 @@ def test_items(ds, photos):
     for wrong in (N, -N - 1):
         with pytest.raises(IndexError):
             ds[wrong]
-    with pytest.raises((TypeError, AttributeError)):
+    with pytest.raises(errors.InvalidError, match="row='5'"):
         ds["5"]
 
 

@@ -3,6 +3,7 @@
 import collections
 import gc
 import itertools
+import json
 import os
 import random
 import signal
@@ -233,6 +234,9 @@ def test_ids_at_in_an_epoch_that_changed_its_world(ds):
 
 WRONG = [
     ({"batch_size": 0}, "batch_size=0"),
+    ({"batch_size": 8.0}, "batch_size=8.0 is no whole number"),
+    ({"seed": "7"}, "seed='7' is no whole number"),
+    ({"memory": 1e9}, "memory=1000000000.0 is no whole number"),
     ({"batch_size": 4, "global_batch": 8}, "not both"),
     ({"drop_last": True, "uneven": "exact"}, "contradicts"),
     ({"epochs": 0}, "epochs=0"),
@@ -252,6 +256,19 @@ WRONG = [
 def test_wrong_options(ds, options, says):
     with pytest.raises(errors.Error, match=says):
         ds.loader(**options).start()
+
+
+def test_numbers_of_numpy(ds):
+    numpy = pytest.importorskip("numpy")
+    one, two = numpy.int64(1), numpy.int32(2)
+    with ds.loader(
+        two, seed=one, rank=one, world_size=two, epochs=two, memory=one * 10**6
+    ) as loader:
+        loader.set_epoch(one)
+        batch = next(iter(loader))
+        assert type(loader.epoch) is int and batch.ids == loader.ids_at(one, numpy.int64(0))
+        assert json.loads(json.dumps(loader.state_dict(one)))["step"] == 1
+    assert ds.sample(two, one).ids == ds.sample(2, 1).ids and ds.as_of(one).hash == ds.hash
 
 
 def test_wrong_words_and_hashes(ds):
