@@ -87,7 +87,7 @@ def flags_of(words):
 
 
 class BuildExt(build_ext):
-    """Finds the libraries only when something is built, makes version.h, compiles in parallel."""
+    """Looks for libraries only when something is built, makes version.h, compiles in parallel."""
 
     def build_extension(self, ext):
         names = modules()
@@ -95,8 +95,7 @@ class BuildExt(build_ext):
         libs = flags_of(pkg_config("--libs", *names))
         generated = Path(self.build_temp).resolve() / "include"
         self.make_version_header(generated / "sterna" / "version.h")
-        # Debian's setuptools turns -I of the environment's CPPFLAGS round; ours come first.
-        ext.include_dirs += [*cflags["include_dirs"]]
+        ext.include_dirs += cflags["include_dirs"]
         if not SYSTEM_LIB:
             ext.include_dirs[:0] = [str(generated), "include"]
         ext.extra_compile_args += cflags["rest"]
@@ -144,12 +143,15 @@ setup(
             sources(),
             include_dirs=["cli", "src"],
             define_macros=[("_GNU_SOURCE", None)],
-            depends=["python/core/core.h", "python/core/exports.map"],
+            depends=["python/core/exports.map", *glob("**/*.h", recursive=True)],
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],
             extra_link_args=["-Wl,--version-script=python/core/exports.map"],
             py_limited_api=True,
         )
     ],
     cmdclass={"build_ext": BuildExt},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={
+        "bdist_wheel": {"py_limited_api": "cp311"},
+        "build": {"build_base": "build/setuptools"},  # build/ itself is CMake's
+    },
 )
