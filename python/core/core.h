@@ -256,6 +256,11 @@ PyObject *core_rows_tuples(struct core_rows *r);
 PyObject *core_rows_dicts(struct core_rows *r, const char *const *names);
 void core_rows_fini(struct core_rows *r);
 
+/* ---- stats.c ---- */
+
+PyObject *core_stats(const struct sterna_stats *s);
+PyObject *core_path(const struct sterna_path *p);
+
 /* ---- calls.c: progress and report of a long call, which are called on its own thread ---- */
 
 struct core_call {

@@ -1,7 +1,7 @@
 """The loader of the extension: batches, threads, signals, forks, and how it ends."""
 
-import ctypes
 import os
+import re
 import select
 import signal
 import threading
@@ -63,6 +63,23 @@ def test_an_epoch(store, selection):
     assert set(stats["stall_ns"]) == {"connect", "latency", "bandwidth", "server", "decode",
                                       "budget", "max-rate"}
     assert stats["verdict"] and loader.path()["phase"] == "local" and loader.exceptions() == []
+    loader.close()
+
+
+def members(header, struct):
+    """Names of the members of a struct in a public header."""
+    path = os.path.join(os.path.dirname(__file__), "..", "..", "include", "sterna", header)
+    with open(path) as file:
+        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.DOTALL)
+    body = re.search(rf"struct {struct} {{(.*?)}};", text, re.DOTALL)[1]
+    return {name for names in re.findall(r"(?:uint\d+_t|char|enum \w+)\s+([^;]*);", body)
+            for name in re.findall(r"(\w+)(?:\[\w+\])?(?:,|$)", names)}
+
+
+def test_statistics_are_whole(store, selection):
+    loader = _core.Loader(store, selection)
+    assert set(loader.stats()) == members("loader.h", "sterna_stats")
+    assert set(loader.path()) == members("path.h", "sterna_path")
     loader.close()
 
 
