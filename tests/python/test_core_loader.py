@@ -384,10 +384,10 @@ def test_hundreds_of_stores(url):
 
 
 def test_a_damaged_sample(tmp_path):
-    url = blobs.make(tmp_path / "store", 20)
+    url = blobs.make(tmp_path / "store", 20, mean_bytes=10_000)  # pages of its own, in one place
     with open(os.path.join(url, "data.mdb"), "r+b") as file:
         content = file.read()
-        at = content.index(blobs.blob(3))
+        at = content.index(blobs.blob(3, 10_000))
         file.seek(at)
         file.write(bytes([content[at] ^ 1]))
     store = _core.Store(url)
