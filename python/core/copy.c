@@ -1,5 +1,19 @@
 /* Copying samples from one store to another. */
+#include <stdlib.h>
+
 #include "core.h"
+
+struct copying {
+    struct core_job job;
+    struct core_store_use from, to;
+    sterna_selection *selection; /* or NULL: all */
+    core_keep keep;
+    PyObject *progress, *report; /* functions, held; or NULL */
+    struct sterna_copy_options options;
+    struct sterna_copy_result result;
+};
+
+/* ---- callbacks ---- */
 
 static PyObject *progress_of(const struct sterna_copy_progress *p) {
     return Py_BuildValue(
@@ -9,27 +23,95 @@ static PyObject *progress_of(const struct sterna_copy_progress *p) {
         "bytes_to_read", (unsigned long long)p->bytes_to_read, "seconds", p->seconds);
 }
 
+struct told {
+    struct copying *copying;
+    const struct sterna_copy_progress *now;
+};
+
+static int tell_progress(void *arg) {
+    struct told *t = arg;
+    if (!t->copying->progress) return 0; /* asked all the same, to stop when it is left alone */
+    PyObject *now = progress_of(t->now), *returned = NULL;
+    if (now) returned = PyObject_CallFunctionObjArgs(t->copying->progress, now, NULL);
+    Py_XDECREF(now);
+    Py_XDECREF(returned);
+    return returned ? 0 : 1;
+}
+
 static int on_progress(void *ctx, const struct sterna_copy_progress *now) {
-    struct core_call *c = ctx;
-    core_call_begin(c);
-    PyObject *told = c->progress ? progress_of(now) : NULL, *returned = NULL;
-    if (told) returned = PyObject_CallFunctionObjArgs(c->progress, told, NULL);
-    Py_XDECREF(told);
-    return core_call_end(c, returned);
+    struct told t = {ctx, now};
+    return core_job_ask(&t.copying->job, tell_progress, &t);
+}
+
+struct reported {
+    struct copying *copying;
+    enum sterna_outcome outcome;
+    const uint8_t *id;
+    const char *path, *why;
+};
+
+static int tell_report(void *arg) {
+    struct reported *r = arg;
+    PyObject *path = CORE_TEXT(r->path), *why = CORE_TEXT(r->why), *returned = NULL;
+    if (path && why)
+        returned =
+            PyObject_CallFunction(r->copying->report, "sy#OO", sterna_outcome_name(r->outcome),
+                                  (const char *)r->id, (Py_ssize_t)STERNA_ID_BYTES, path, why);
+    Py_XDECREF(path);
+    Py_XDECREF(why);
+    Py_XDECREF(returned);
+    return returned ? 0 : 1;
 }
 
 static int on_report(void *ctx, enum sterna_outcome outcome, const uint8_t id[STERNA_ID_BYTES],
                      const char *path, const char *why) {
-    struct core_call *c = ctx;
-    core_call_begin(c);
-    PyObject *where = CORE_TEXT(path), *words = CORE_TEXT(why), *returned = NULL;
-    if (where && words)
-        returned =
-            PyObject_CallFunction(c->report, "sy#OO", sterna_outcome_name(outcome),
-                                  (const char *)id, (Py_ssize_t)STERNA_ID_BYTES, where, words);
-    Py_XDECREF(where);
-    Py_XDECREF(words);
-    return core_call_end(c, returned);
+    struct reported r = {ctx, outcome, id, path, why};
+    return core_job_ask(&r.copying->job, tell_report, &r);
+}
+
+/* ---- the call ---- */
+
+static int run_copying(struct core_job *job) {
+    struct copying *c = (struct copying *)job;
+    return sterna_copy(c->from.store, c->selection, c->to.store, &c->options, &c->result,
+                       &job->err);
+}
+
+static void drop_copying(struct core_job *job) {
+    struct copying *c = (struct copying *)job;
+    sterna_selection_close(&c->selection);
+    core_store_leave(&c->to);
+    core_store_leave(&c->from);
+    Py_XDECREF(c->progress);
+    Py_XDECREF(c->report);
+    Py_XDECREF(c->keep);
+    free(c);
+}
+
+static int take_copying(struct core_module *m, struct copying *c, PyObject *args,
+                        PyObject *kwargs) {
+    struct sterna_copy_options *o = &c->options;
+    PyObject *from = NULL, *to = NULL, *selection = NULL, *progress = NULL, *report = NULL;
+    const struct core_argument table[] = {
+        {"source", CORE_STORE, &from, CORE_REQUIRED, NULL, 0},
+        {"to", CORE_STORE, &to, CORE_REQUIRED, NULL, 0},
+        {"selection", CORE_SELECTION, &selection, CORE_OR_NONE, NULL, 0},
+        {"memory_bytes", CORE_U64, &o->memory_bytes, 0, NULL, 0},
+        {"threads", CORE_UNSIGNED, &o->threads, 0, NULL, 0},
+        {"replace", CORE_FLAG, &o->replace, 0, NULL, 0},
+        {"progress", CORE_FUNCTION, &progress, CORE_OR_NONE, NULL, 0},
+        {"report", CORE_FUNCTION, &report, CORE_OR_NONE, NULL, 0},
+    };
+    sterna_copy_options_init(o);
+    if (core_arguments(m, "copy", args, kwargs, table, CORE_COUNT(table), 3, &c->keep) < 0)
+        return -1;
+    c->progress = Py_XNewRef(progress);
+    c->report = Py_XNewRef(report);
+    o->progress = on_progress;
+    o->report = report ? on_report : NULL;
+    o->ctx = c;
+    if (selection && !(c->selection = core_selection_get(m, selection))) return -1;
+    return core_store_enter(m, from, &c->from) < 0 ? -1 : core_store_enter(m, to, &c->to);
 }
 
 static PyObject *result_of(const struct sterna_copy_result *r) {
@@ -41,49 +123,14 @@ static PyObject *result_of(const struct sterna_copy_result *r) {
                          (unsigned long long)r->bytes_read, "seconds", r->seconds);
 }
 
-static PyObject *copy_between(struct core_module *m, sterna_store *from, sterna_store *to,
-                              sterna_selection *selection, struct sterna_copy_options *o,
-                              struct core_call *call) {
-    struct sterna_error err = {0};
-    struct sterna_copy_result r = {0};
-    o->progress = on_progress; /* also without a function to call: it looks for signals */
-    o->report = call->report ? on_report : NULL;
-    o->ctx = call;
-    call->thread = PyEval_SaveThread();
-    int rc = sterna_copy(from, selection, to, o, &r, &err);
-    PyEval_RestoreThread(call->thread);
-    if (PyErr_Occurred()) return NULL; /* raised by a callback, which stopped it */
-    return rc < 0 ? core_raise(m, rc, &err) : result_of(&r);
-}
-
 static PyObject *copy(PyObject *module, PyObject *args, PyObject *kwargs) {
     struct core_module *m = PyModule_GetState(module);
-    struct core_call call = {.module = m};
-    struct sterna_copy_options o;
-    PyObject *source = NULL, *target = NULL, *selection = NULL, *result = NULL;
-    core_keep keep = NULL;
-    const struct core_argument table[] = {
-        {"source", CORE_STORE, &source, CORE_REQUIRED, NULL, 0},
-        {"to", CORE_STORE, &target, CORE_REQUIRED, NULL, 0},
-        {"selection", CORE_SELECTION, &selection, CORE_OR_NONE, NULL, 0},
-        {"memory_bytes", CORE_U64, &o.memory_bytes, 0, NULL, 0},
-        {"threads", CORE_UNSIGNED, &o.threads, 0, NULL, 0},
-        {"replace", CORE_FLAG, &o.replace, 0, NULL, 0},
-        {"progress", CORE_FUNCTION, &call.progress, CORE_OR_NONE, NULL, 0},
-        {"report", CORE_FUNCTION, &call.report, CORE_OR_NONE, NULL, 0},
-    };
-    struct core_store_use from = {0}, to = {0};
-    sterna_selection *s = NULL;
-    sterna_copy_options_init(&o);
-    if (core_arguments(m, "copy", args, kwargs, table, CORE_COUNT(table), 3, &keep) < 0) goto done;
-    if (selection && !(s = core_selection_get(m, selection))) goto done;
-    if (core_store_enter(m, source, &from) == 0 && core_store_enter(m, target, &to) == 0)
-        result = copy_between(m, from.store, to.store, s, &o, &call);
-done:
-    core_store_leave(&to);
-    core_store_leave(&from);
-    sterna_selection_close(&s);
-    Py_XDECREF(keep);
+    struct copying *c = core_job_new(sizeof *c, run_copying, drop_copying);
+    PyObject *result = NULL;
+    if (!c) return NULL;
+    if (take_copying(m, c, args, kwargs) == 0 && core_job_run(m, &c->job) == STERNA_OK)
+        result = result_of(&c->result);
+    core_job_end(&c->job);
     return result;
 }
 

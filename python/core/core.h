@@ -213,7 +213,6 @@ extern const char core_store_select_doc[], core_store_query_doc[], core_store_sp
 
 /* ---- job.c: calls of the library that cannot be stopped ---- */
 
-struct core_rows;
 struct core_job {                     /* the first member of what it needs and makes */
     int (*run)(struct core_job *job); /* without the GIL, and without Python */
     void (*drop)(
@@ -230,13 +229,14 @@ struct core_job {                     /* the first member of what it needs and m
 /* `bytes` of zeros, for a struct that begins with the job; NULL with an exception. */
 void *core_job_new(size_t bytes, int (*run)(struct core_job *job),
                    void (*drop)(struct core_job *job));
-/* Runs it. A negative code comes with an exception: the library's, or a signal handler's while it
- * goes on; then nothing of it may be touched. */
+/* Runs it. A negative code comes with an exception: the library's; of what it asked for; or a
+ * signal handler's, while it goes on: then nothing of it may be touched. */
 int core_job_run(struct core_module *m, struct core_job *job);
 /* In any case, at the end: drops it, now or when it has ended. */
 void core_job_end(struct core_job *job);
-/* In run(): Python takes the rows; not 0: there shall be no more. */
-int core_job_give_rows(struct core_job *job, struct core_rows *rows);
+/* In run(): has something done by Python on the caller's thread, which returns not 0 if it raised
+ * an exception. Not 0: run() shall come to its end; nothing may have been done then. */
+int core_job_ask(struct core_job *job, int (*with_gil)(void *arg), void *arg);
 
 /* Rows of values that the library gives one by one to a job. */
 struct core_rows {
@@ -260,17 +260,6 @@ void core_rows_fini(struct core_rows *r);
 
 PyObject *core_stats(const struct sterna_stats *s);
 PyObject *core_path(const struct sterna_path *p);
-
-/* ---- calls.c: progress and report of a long call, which are called on its own thread ---- */
-
-struct core_call {
-    struct core_module *module;
-    PyThreadState *thread;
-    PyObject *progress, *report; /* borrowed, or NULL */
-};
-/* Around each callback. end() takes what was called: 0 to go on, 1 if there is an exception. */
-void core_call_begin(struct core_call *c);
-int core_call_end(struct core_call *c, PyObject *returned);
 
 /* ---- functions of the module ---- */
 

@@ -1,4 +1,6 @@
 /* Ingest of a folder of images. */
+#include <stdlib.h>
+
 #include "core.h"
 
 PyObject *core_outcome_counts(const uint64_t *counts) {
@@ -19,25 +21,75 @@ static PyObject *progress_of(const struct sterna_progress *p) {
         (unsigned long long)p->bytes_total, "seconds", p->seconds, "counts", counts);
 }
 
+struct ingesting {
+    struct core_job job;
+    struct core_store_use use;
+    core_keep keep;
+    const char *directory;
+    PyObject *progress, *report; /* functions, held; or NULL */
+    struct sterna_ingest_options options;
+    struct sterna_ingest_result result;
+};
+
+/* ---- callbacks ---- */
+
+struct told {
+    struct ingesting *ingesting;
+    const struct sterna_progress *now;
+};
+
+static int tell_progress(void *arg) {
+    struct told *t = arg;
+    if (!t->ingesting->progress) return 0; /* asked all the same, to stop when it is left alone */
+    PyObject *now = progress_of(t->now), *returned = NULL;
+    if (now) returned = PyObject_CallFunctionObjArgs(t->ingesting->progress, now, NULL);
+    Py_XDECREF(now);
+    Py_XDECREF(returned);
+    return returned ? 0 : 1;
+}
+
 static int on_progress(void *ctx, const struct sterna_progress *now) {
-    struct core_call *c = ctx;
-    core_call_begin(c);
-    PyObject *told = c->progress ? progress_of(now) : NULL, *returned = NULL;
-    if (told) returned = PyObject_CallFunctionObjArgs(c->progress, told, NULL);
-    Py_XDECREF(told);
-    return core_call_end(c, returned);
+    struct told t = {ctx, now};
+    return core_job_ask(&t.ingesting->job, tell_progress, &t);
+}
+
+struct reported {
+    struct ingesting *ingesting;
+    enum sterna_outcome outcome;
+    const char *path, *why;
+};
+
+static int tell_report(void *arg) {
+    struct reported *r = arg;
+    PyObject *path = CORE_TEXT(r->path), *why = CORE_TEXT(r->why), *returned = NULL;
+    if (path && why)
+        returned = PyObject_CallFunction(r->ingesting->report, "sOO",
+                                         sterna_outcome_name(r->outcome), path, why);
+    Py_XDECREF(path);
+    Py_XDECREF(why);
+    Py_XDECREF(returned);
+    return returned ? 0 : 1;
 }
 
 static int on_report(void *ctx, enum sterna_outcome outcome, const char *path, const char *why) {
-    struct core_call *c = ctx;
-    core_call_begin(c);
-    PyObject *where = CORE_TEXT(path), *words = CORE_TEXT(why), *returned = NULL;
-    if (where && words)
-        returned =
-            PyObject_CallFunction(c->report, "sOO", sterna_outcome_name(outcome), where, words);
-    Py_XDECREF(where);
-    Py_XDECREF(words);
-    return core_call_end(c, returned);
+    struct reported r = {ctx, outcome, path, why};
+    return core_job_ask(&r.ingesting->job, tell_report, &r);
+}
+
+/* ---- the call ---- */
+
+static int run_ingesting(struct core_job *job) {
+    struct ingesting *i = (struct ingesting *)job;
+    return sterna_ingest_folder(i->use.store, i->directory, &i->options, &i->result, &job->err);
+}
+
+static void drop_ingesting(struct core_job *job) {
+    struct ingesting *i = (struct ingesting *)job;
+    core_store_leave(&i->use);
+    Py_XDECREF(i->progress);
+    Py_XDECREF(i->report);
+    Py_XDECREF(i->keep);
+    free(i);
 }
 
 static int take_fields(struct core_module *m, PyObject *o, struct sterna_ingest_options *to,
@@ -63,56 +115,54 @@ static int take_fields(struct core_module *m, PyObject *o, struct sterna_ingest_
     return fields ? 0 : -1;
 }
 
-static PyObject *ingest_into(struct core_module *m, PyObject *store, const char *directory,
-                             struct sterna_ingest_options *o, struct core_call *call) {
-    struct sterna_error err = {0};
-    struct sterna_ingest_result r = {0};
-    struct core_store_use use = {0};
-    if (core_store_enter(m, store, &use) < 0) return NULL;
-    o->progress = on_progress; /* also without a function to call: it looks for signals */
-    o->report = call->report ? on_report : NULL;
-    o->ctx = call;
-    call->thread = PyEval_SaveThread();
-    int rc = sterna_ingest_folder(use.store, directory, o, &r, &err);
-    PyEval_RestoreThread(call->thread);
-    core_store_leave(&use);
-    if (PyErr_Occurred()) return NULL; /* raised by a callback, which stopped it */
-    if (rc < 0) return core_raise(m, rc, &err);
-    PyObject *counts = core_outcome_counts(r.counts);
+static int take_ingesting(struct core_module *m, struct ingesting *i, PyObject *args,
+                          PyObject *kwargs) {
+    struct sterna_ingest_options *o = &i->options;
+    PyObject *store = NULL, *fields = NULL, *progress = NULL, *report = NULL;
+    const struct core_argument table[] = {
+        {"store", CORE_STORE, &store, CORE_REQUIRED, NULL, 0},
+        {"directory", CORE_TEXT_ARG, &i->directory, CORE_REQUIRED, NULL, 0},
+        {"prefix", CORE_TEXT_ARG, &o->prefix, CORE_OR_NONE, NULL, 0},
+        {"metadata", CORE_TEXT_ARG, &o->metadata_file, CORE_OR_NONE, NULL, 0},
+        {"fields", CORE_OBJECT, &fields, 0, NULL, 0},
+        {"max_bytes", CORE_U64, &o->max_bytes, 0, NULL, 0},
+        {"memory_bytes", CORE_U64, &o->memory_bytes, 0, NULL, 0},
+        {"threads", CORE_UNSIGNED, &o->threads, 0, NULL, 0},
+        {"stop_on_error", CORE_FLAG, &o->stop_on_error, 0, NULL, 0},
+        {"replace", CORE_FLAG, &o->replace, 0, NULL, 0},
+        {"progress", CORE_FUNCTION, &progress, CORE_OR_NONE, NULL, 0},
+        {"report", CORE_FUNCTION, &report, CORE_OR_NONE, NULL, 0},
+    };
+    sterna_ingest_options_init(o);
+    uint64_t max_bytes = o->max_bytes;
+    if (core_arguments(m, "ingest_folder", args, kwargs, table, CORE_COUNT(table), 2, &i->keep) < 0)
+        return -1;
+    if (fields && take_fields(m, fields, o, &i->keep) < 0) return -1;
+    if (o->max_bytes == 0) o->max_bytes = max_bytes; /* 0: the default */
+    i->progress = Py_XNewRef(progress);
+    i->report = Py_XNewRef(report);
+    o->progress = on_progress;
+    o->report = report ? on_report : NULL;
+    o->ctx = i;
+    return core_store_enter(m, store, &i->use);
+}
+
+static PyObject *result_of(const struct sterna_ingest_result *r) {
+    PyObject *counts = core_outcome_counts(r->counts);
     if (!counts) return NULL;
-    return Py_BuildValue("{sK sN sK sK sd}", "run", (unsigned long long)r.run, "counts", counts,
-                         "bytes", (unsigned long long)r.bytes, "metadata_unmatched",
-                         (unsigned long long)r.metadata_unmatched, "seconds", r.seconds);
+    return Py_BuildValue("{sK sN sK sK sd}", "run", (unsigned long long)r->run, "counts", counts,
+                         "bytes", (unsigned long long)r->bytes, "metadata_unmatched",
+                         (unsigned long long)r->metadata_unmatched, "seconds", r->seconds);
 }
 
 static PyObject *ingest_folder(PyObject *module, PyObject *args, PyObject *kwargs) {
     struct core_module *m = PyModule_GetState(module);
-    struct core_call call = {.module = m};
-    struct sterna_ingest_options o;
-    PyObject *store = NULL, *fields = NULL, *result = NULL;
-    const char *directory = NULL;
-    core_keep keep = NULL;
-    const struct core_argument table[] = {
-        {"store", CORE_STORE, &store, CORE_REQUIRED, NULL, 0},
-        {"directory", CORE_TEXT_ARG, &directory, CORE_REQUIRED, NULL, 0},
-        {"prefix", CORE_TEXT_ARG, &o.prefix, CORE_OR_NONE, NULL, 0},
-        {"metadata", CORE_TEXT_ARG, &o.metadata_file, CORE_OR_NONE, NULL, 0},
-        {"fields", CORE_OBJECT, &fields, 0, NULL, 0},
-        {"max_bytes", CORE_U64, &o.max_bytes, 0, NULL, 0},
-        {"memory_bytes", CORE_U64, &o.memory_bytes, 0, NULL, 0},
-        {"threads", CORE_UNSIGNED, &o.threads, 0, NULL, 0},
-        {"stop_on_error", CORE_FLAG, &o.stop_on_error, 0, NULL, 0},
-        {"replace", CORE_FLAG, &o.replace, 0, NULL, 0},
-        {"progress", CORE_FUNCTION, &call.progress, CORE_OR_NONE, NULL, 0},
-        {"report", CORE_FUNCTION, &call.report, CORE_OR_NONE, NULL, 0},
-    };
-    sterna_ingest_options_init(&o);
-    uint64_t max_bytes = o.max_bytes;
-    int rc = core_arguments(m, "ingest_folder", args, kwargs, table, CORE_COUNT(table), 2, &keep);
-    if (rc == 0 && fields) rc = take_fields(m, fields, &o, &keep);
-    if (o.max_bytes == 0) o.max_bytes = max_bytes; /* 0: the default */
-    if (rc == 0) result = ingest_into(m, store, directory, &o, &call);
-    Py_XDECREF(keep);
+    struct ingesting *i = core_job_new(sizeof *i, run_ingesting, drop_ingesting);
+    PyObject *result = NULL;
+    if (!i) return NULL;
+    if (take_ingesting(m, i, args, kwargs) == 0 && core_job_run(m, &i->job) == STERNA_OK)
+        result = result_of(&i->result);
+    core_job_end(&i->job);
     return result;
 }
 

@@ -1,6 +1,7 @@
 /* Calls of the library that may wait for a server or the disk, and cannot be stopped: on a thread
  * of their own, while the main thread looks for signals. What a handler raises ends the waiting;
- * the call goes on unseen, and what it holds is let go by a later call that has the GIL.
+ * the call goes on unseen (one that has callbacks is told to stop), and what it holds is let go by
+ * a later call that has the GIL.
  *
  * Only the main thread runs signal handlers: on others the call is made directly. */
 #include <errno.h>
@@ -12,16 +13,22 @@
 
 #include "core.h"
 
-struct core_thread { /* of one job */
+struct core_thread { /* serves one job after the other */
     pthread_t id;
     pthread_mutex_t lock; /* all below */
     pthread_cond_t changed;
-    int ended;
-    struct core_rows *full; /* waits for Python to take its rows; */
-    int stop_rows;          /* which could not, or will not */
+    struct core_job *job; /* that it is running, or is to run next */
+    int quit;
+    int (*ask)(void *arg); /* what the job wants to be done with the GIL, or NULL; */
+    void *arg;
+    int answer; /* not 0: nothing is done for this job any more */
+    int alone;  /* nobody answers any more */
 };
 
-static struct core_job *left_alone; /* jobs that went on, newest first. Guarded by the GIL */
+/* Guarded by the GIL. */
+static struct core_job *left_alone; /* jobs that went on, newest first */
+static struct core_thread *idle;    /* the last one that had nothing more to do */
+static unsigned idle_forks;
 
 void *core_job_new(size_t bytes, int (*run)(struct core_job *job),
                    void (*drop)(struct core_job *job)) {
@@ -32,38 +39,37 @@ void *core_job_new(size_t bytes, int (*run)(struct core_job *job),
     return job;
 }
 
-/* ---- its thread ---- */
+/* ---- threads ---- */
 
-static void *run_job(void *arg) {
-    struct core_job *job = arg;
-    job->rc = job->run(job);
-    pthread_mutex_lock(&job->thread->lock);
-    job->thread->ended = 1;
-    pthread_cond_broadcast(&job->thread->changed);
-    pthread_mutex_unlock(&job->thread->lock);
+static void *run_jobs(void *arg) {
+    struct core_thread *t = arg;
+    pthread_mutex_lock(&t->lock);
+    for (;;) {
+        while (!t->job && !t->quit) pthread_cond_wait(&t->changed, &t->lock);
+        struct core_job *job = t->job;
+        if (!job) break;
+        pthread_mutex_unlock(&t->lock);
+        int rc = job->run(job);
+        pthread_mutex_lock(&t->lock);
+        job->rc = rc;
+        t->job = NULL;
+        pthread_cond_broadcast(&t->changed);
+    }
+    pthread_mutex_unlock(&t->lock);
     return NULL;
 }
 
-static int has_ended(struct core_job *job) {
-    pthread_mutex_lock(&job->thread->lock);
-    int ended = job->thread->ended;
-    pthread_mutex_unlock(&job->thread->lock);
-    return ended;
+static void fini_thread(struct core_thread *t) {
+    pthread_cond_destroy(&t->changed);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
 }
 
-static void free_thread(struct core_job *job) {
-    pthread_cond_destroy(&job->thread->changed);
-    pthread_mutex_destroy(&job->thread->lock);
-    free(job->thread);
-    job->thread = NULL;
-}
-
-/* 0, or the system has no thread for us. */
-static int start(struct core_job *job) {
+static struct core_thread *open_thread(void) {
     pthread_condattr_t monotonic;
     sigset_t all, before;
-    struct core_thread *t = job->thread = calloc(1, sizeof *t);
-    if (!t) return -1;
+    struct core_thread *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
     pthread_mutex_init(&t->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -71,50 +77,78 @@ static int start(struct core_job *job) {
     pthread_condattr_destroy(&monotonic);
     sigfillset(&all); /* signals are the main thread's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&t->id, NULL, run_job, job);
+    int rc = pthread_create(&t->id, NULL, run_jobs, t);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) free_thread(job);
-    return rc;
+    if (rc == 0) return t;
+    fini_thread(t);
+    return NULL;
 }
 
-static void drop(struct core_job *job) {
-    if (job->thread) {
-        pthread_join(job->thread->id, NULL); /* it has only to return */
-        free_thread(job);
+static void close_thread(struct core_thread *t) {
+    pthread_mutex_lock(&t->lock);
+    t->quit = 1;
+    pthread_cond_broadcast(&t->changed);
+    pthread_mutex_unlock(&t->lock);
+    pthread_join(t->id, NULL); /* at once: it has no job */
+    fini_thread(t);
+}
+
+static struct core_thread *take_thread(void) {
+    struct core_thread *t = idle_forks == core_forks() ? idle : NULL; /* a child has none of them */
+    idle = NULL;
+    return t ? t : open_thread();
+}
+
+static void give_thread(struct core_thread *t) {
+    if (idle && idle_forks == core_forks()) {
+        close_thread(t);
+        return;
     }
-    job->drop(job);
+    idle = t;
+    idle_forks = core_forks();
 }
 
-/* ---- rows on their way ---- */
+static int has_ended(struct core_job *job) {
+    struct core_thread *t = job->thread;
+    pthread_mutex_lock(&t->lock);
+    int ended = t->job != job;
+    pthread_mutex_unlock(&t->lock);
+    return ended;
+}
 
-int core_job_give_rows(struct core_job *job, struct core_rows *rows) {
+/* ---- what a job asks for ---- */
+
+int core_job_ask(struct core_job *job, int (*with_gil)(void *arg), void *arg) {
     struct core_thread *t = job->thread;
     if (!t) { /* on the caller's own thread */
         PyEval_RestoreThread(job->caller);
-        int rc = core_rows_flush(rows) < 0 || PyErr_CheckSignals() < 0;
+        int rc = PyErr_Occurred() || with_gil(arg) || PyErr_CheckSignals() < 0;
         job->caller = PyEval_SaveThread();
         return rc;
     }
     pthread_mutex_lock(&t->lock);
-    t->full = rows;
-    pthread_cond_broadcast(&t->changed);
-    while (t->full && !t->stop_rows) pthread_cond_wait(&t->changed, &t->lock);
-    int rc = t->stop_rows;
+    if (t->answer == 0 && !t->alone) {
+        t->ask = with_gil;
+        t->arg = arg;
+        pthread_cond_broadcast(&t->changed);
+    }
+    while (t->ask && !t->alone) pthread_cond_wait(&t->changed, &t->lock);
+    int rc = t->answer != 0 || t->alone;
     pthread_mutex_unlock(&t->lock);
     return rc;
 }
 
-/* While the job waits for it the rows are the caller's. */
-static int take_rows(struct core_job *job) {
-    struct core_thread *t = job->thread;
+/* Does what it asks for, if it does; not 0 with an exception. */
+static int answer(struct core_thread *t) {
     pthread_mutex_lock(&t->lock);
-    struct core_rows *rows = t->full;
+    int (*ask)(void *arg) = t->ask;
+    void *arg = t->arg;
     pthread_mutex_unlock(&t->lock);
-    if (!rows) return 0;
-    int rc = core_rows_flush(rows);
+    if (!ask) return 0;
+    int rc = ask(arg); /* the job waits: nothing of it changes meanwhile */
     pthread_mutex_lock(&t->lock);
-    t->full = NULL;
-    t->stop_rows = rc < 0;
+    t->answer = rc;
+    t->ask = NULL;
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
     return rc;
@@ -122,42 +156,48 @@ static int take_rows(struct core_job *job) {
 
 /* ---- the thread that waits ---- */
 
-static struct timespec in_a_slice(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += CORE_SLICE_MS * 1000000L;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-    return t;
-}
-
 static void wait_a_slice(struct core_job *job) {
     struct core_thread *t = job->thread;
-    struct timespec until = in_a_slice();
+    struct timespec until;
     int rc = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += CORE_SLICE_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
     pthread_mutex_lock(&t->lock);
-    while (!t->ended && !t->full && rc != ETIMEDOUT)
+    while (t->job == job && !t->ask && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&t->changed, &t->lock, &until);
     pthread_mutex_unlock(&t->lock);
 }
 
-/* -1 with an exception: of a handler, or of the rows. */
+/* -1 with an exception: of what it asked for, when it has ended; or of a signal's handler. */
 static int run_watched(struct core_job *job) {
-    int failed = 0;
+    PyObject *type = NULL, *value = NULL, *traceback = NULL; /* of what it asked for */
     while (!has_ended(job)) {
         PyThreadState *gil = PyEval_SaveThread();
         wait_a_slice(job);
         PyEval_RestoreThread(gil);
-        if (failed) continue; /* the rows' error: the library is about to return */
-        failed = take_rows(job) < 0;
-        if (!failed && PyErr_CheckSignals() < 0) return -1;
+        if (!type && answer(job->thread) != 0) PyErr_Fetch(&type, &value, &traceback);
+        if (PyErr_CheckSignals() < 0) break;
     }
-    return failed ? -1 : 0;
+    if (PyErr_Occurred()) { /* in place of the other */
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        return -1;
+    }
+    PyErr_Restore(type, value, traceback);
+    return type ? -1 : 0;
 }
 
 static void run_here(struct core_job *job) {
     job->caller = PyEval_SaveThread();
     job->rc = job->run(job);
     PyEval_RestoreThread(job->caller);
+}
+
+static void drop(struct core_job *job) {
+    if (job->thread) give_thread(job->thread);
+    job->drop(job);
 }
 
 /* Those left alone that have come to their end meanwhile. */
@@ -175,15 +215,28 @@ static void drop_ended(void) {
     }
 }
 
+static void start(struct core_job *job) {
+    struct core_thread *t = job->thread;
+    pthread_mutex_lock(&t->lock);
+    t->job = job;
+    t->ask = NULL;
+    t->answer = 0;
+    t->alone = 0;
+    pthread_cond_broadcast(&t->changed);
+    pthread_mutex_unlock(&t->lock);
+}
+
 int core_job_run(struct core_module *m, struct core_job *job) {
-    int watched = !job->is_short && gettid() == getpid();
     drop_ended();
     job->forks = core_forks();
-    if (!watched || start(job) != 0)
+    if (!job->is_short && gettid() == getpid()) job->thread = take_thread();
+    if (job->thread) {
+        start(job);
+        if (run_watched(job) < 0) return -1;
+    } else {
         run_here(job);
-    else if (run_watched(job) < 0)
-        return -1;
-    if (PyErr_Occurred()) return -1; /* in the rows */
+        if (PyErr_Occurred()) return -1; /* in what it asked for */
+    }
     if (job->rc < 0) core_raise(m, job->rc, &job->err);
     return job->rc;
 }
@@ -195,7 +248,7 @@ void core_job_end(struct core_job *job) {
         return;
     }
     pthread_mutex_lock(&t->lock);
-    t->stop_rows = 1;
+    t->alone = 1;
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
     job->next = left_alone;

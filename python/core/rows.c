@@ -70,9 +70,11 @@ static int add_values(struct core_rows *r, const struct sterna_value *values) {
     return 0;
 }
 
+static int flush(void *rows) { return core_rows_flush(rows) < 0; }
+
 int core_rows_add(struct core_rows *r, const struct sterna_value *values) {
     int full = r->n_values >= VALUES_AT_ONCE || r->n_texts >= TEXTS_AT_ONCE;
-    if (full && core_job_give_rows(r->job, r)) return 1;
+    if (full && core_job_ask(r->job, flush, r)) return 1;
     r->failed = add_values(r, values) < 0;
     return r->failed;
 }

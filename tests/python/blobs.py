@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import zlib
 
 from sterna import _core
 
@@ -29,6 +30,19 @@ def make(path, n=100, mean_bytes=300):
     ingest.close()
     store.close()
     return str(path)
+
+
+def png(number):
+    """A picture of one colour, 5 x 4."""
+
+    def chunk(kind, data):
+        return (len(data).to_bytes(4, "big") + kind + data
+                + zlib.crc32(kind + data).to_bytes(4, "big"))
+
+    head = (5).to_bytes(4, "big") + (4).to_bytes(4, "big") + b"\x08\x02\0\0\0"
+    rows = b"".join(b"\0" + bytes([number % 256] * 15) for _ in range(4))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows))
+            + chunk(b"IEND", b""))
 
 
 def run(script, *args, code=0):

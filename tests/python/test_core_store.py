@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import blobs
+from blobs import png
 from sterna import _core, errors
 
 N = 100
@@ -284,19 +285,6 @@ def test_wrong_samples(own, blobs_, cells, error):
 def test_a_store_for_reading_takes_nothing(store):
     with pytest.raises(errors.Error):
         _core.Ingest(store, "test")
-
-
-def png(number):
-    from zlib import compress, crc32
-
-    def chunk(kind, data):
-        return (len(data).to_bytes(4, "big") + kind + data
-                + crc32(kind + data).to_bytes(4, "big"))
-
-    head = (5).to_bytes(4, "big") + (4).to_bytes(4, "big") + b"\x08\x02\0\0\0"
-    rows = b"".join(b"\0" + bytes([number] * 15) for _ in range(4))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", compress(rows))
-            + chunk(b"IEND", b""))
 
 
 @pytest.fixture

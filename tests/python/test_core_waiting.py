@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import blobs
+from blobs import png
 from sterna import _core, errors
 
 
@@ -127,3 +128,60 @@ def test_an_exception_while_rows_come(tmp_path, alarm):
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert len(store.query(columns=["text"])["text"]) == 150
     store.close()
+
+
+def test_an_ingest_that_is_left_alone_stops(tmp_path, alarm):
+    folder = tmp_path / "photos" / "class"
+    folder.mkdir(parents=True)
+    for i in range(400):
+        (folder / f"{i}.png").write_bytes(png(i))
+    for attempt in range(1000):
+        store = _core.Store(tmp_path / f"store{attempt}", "create")
+        alarm(0.005)
+        try:
+            _core.ingest_folder(store, tmp_path / "photos")
+        except Alarm:
+            break
+        finally:
+            alarm(0)
+    else:
+        pytest.fail("it was never interrupted")
+    while True:  # until it has seen that nobody waits for it
+        try:
+            ingest = _core.Ingest(store, "test")
+            break
+        except errors.BusyError:
+            pass
+    ingest.close()
+    assert store.info()["n_samples"] == 0
+    assert _core.ingest_folder(store, tmp_path / "photos")["counts"]["added"] == 400
+    store.close()
+
+
+@pytest.mark.parametrize("on_main_thread", [True, False])
+def test_a_callback_is_not_called_again_after_its_exception(tmp_path, on_main_thread):
+    folder = tmp_path / "photos" / "class"
+    folder.mkdir(parents=True)
+    for i in range(20):
+        (folder / f"{i}.png").write_bytes(b"no picture")
+    calls, caught = [], []
+
+    def report(*args):
+        calls.append(args)
+        raise Alarm
+
+    def ingest():
+        store = _core.Store(tmp_path / "store", "create")
+        try:
+            _core.ingest_folder(store, tmp_path / "photos", report=report)
+        except Alarm as e:
+            caught.append(e)
+        store.close()
+
+    if on_main_thread:
+        ingest()
+    else:
+        thread = threading.Thread(target=ingest)
+        thread.start()
+        thread.join(blobs.TIME_LIMIT_S)
+    assert len(calls) == len(caught) == 1
