@@ -20,6 +20,7 @@ from typing import Any
 
 from . import _core, errors
 from .batch import NO_LABEL, Batch
+from .copies import copy
 from .dataset import Dataset, Parts
 from .dataset import open as open
 from .errors import BudgetError as BudgetError
@@ -49,15 +50,7 @@ from .loader import Loader
 from .npy import NpyArray
 from .state import merge_states, state_info
 from .stats import Stats
-
-try:  # until they are there
-    from .command import copy as copy
-    from .command import probe as probe
-    from .command import verify as verify
-    from .writer import ingest as ingest
-    from .writer import writer as writer
-except ModuleNotFoundError:
-    pass
+from .writer import Writer, ingest, writer
 
 __version__: str = _core.__version__
 
@@ -72,9 +65,13 @@ __all__ = [  # without `open` and what else would hide a builtin
     "Parts",
     "Ragged",
     "Stats",
+    "Writer",
+    "copy",
     "errors",
+    "ingest",
     "merge_states",
     "state_info",
+    "writer",
 ]
 
 _FRAMEWORKS = ("torch", "dali", "jax", "tf")  # imported when they are first used
