@@ -1,5 +1,7 @@
 /* The command, as a function. */
 #include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "core.h"
@@ -10,6 +12,9 @@ static int run(int argc, char **argv) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGPIPE};
     struct sigaction before[CORE_COUNT(numbers)];
     for (size_t i = 0; i < CORE_COUNT(numbers); i++) sigaction(numbers[i], NULL, &before[i]);
+    /* PYTHONUNBUFFERED means Python's output, but takes C's buffer away too. */
+    static char buffer[BUFSIZ];
+    setvbuf(stdout, buffer, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, sizeof buffer);
     int rc = cli_command(argc, argv);
     for (size_t i = 0; i < CORE_COUNT(numbers); i++) sigaction(numbers[i], &before[i], NULL);
     core_log_setup();

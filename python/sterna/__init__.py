@@ -20,6 +20,7 @@ from typing import Any
 
 from . import _core, errors
 from .batch import NO_LABEL, Batch
+from .checks import probe, verify
 from .copies import copy
 from .dataset import Dataset, Parts
 from .dataset import open as open
@@ -70,7 +71,9 @@ __all__ = [  # without `open` and what else would hide a builtin
     "errors",
     "ingest",
     "merge_states",
+    "probe",
     "state_info",
+    "verify",
     "writer",
 ]
 
