@@ -441,6 +441,7 @@ static uint64_t ns_of(unsigned given_ms, unsigned chosen_ms) {
 static int take_options(struct stn_session *s, const struct stn_session_options *o,
                         struct sterna_error *err) {
     s->clock = o->clock ? o->clock : stn_clock_monotonic();
+    s->random = (uint32_t)stn_now(s->clock) * 2654435761U | 1; /* a test's clock: always the same */
     s->connections = o->connections;
     s->reads_soon = o->reads_soon;
     s->request_timeout_ns = ns_of(o->request_timeout_ms, REQUEST_TIMEOUT_MS);
@@ -528,7 +529,6 @@ int stn_session_start(struct stn_session **out, const struct stn_session_options
     s->hooks_ns = UINT64_MAX;
     stn_hedge_budget_init(&s->hedge_budget);
     s->pid = getpid();
-    s->random = (uint32_t)stn_now(stn_clock_monotonic()) * 2654435761U | 1;
     int rc = take_options(s, options, err);
     if (rc == STERNA_OK) rc = resolve(s, options, err);
     if (rc == STERNA_OK) rc = start(s, err);

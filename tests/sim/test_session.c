@@ -287,6 +287,16 @@ static void test_no_row_is_not_found(void **state) {
 
 /* ---- errors of the server ---- */
 
+/* Time passes by batch_pass() alone. */
+static void open_frozen(struct servers *c, size_t n_nodes, unsigned request_ms) {
+    struct stn_host host;
+    servers_start(c, n_nodes);
+    struct stn_session_options o = servers_options(c, &host);
+    o.request_timeout_ms = request_ms;
+    servers_freeze(c, &o);
+    servers_open_with(c, &o);
+}
+
 static uint32_t error_code;
 static unsigned error_times; /* at each call */
 
@@ -332,9 +342,9 @@ static void test_errors_have_their_reactions(void **state) {
         struct servers c = {.script = fail_first};
         error_code = rows[i].code;
         error_times = rows[i].times;
-        servers_open(&c, 2);
+        open_frozen(&c, 2, 0);
         struct batch *b = batch_submit(&c, 3, rows[i].write);
-        batch_await(b);
+        batch_pass(&c, b);
         for (size_t k = 0; k < 3; k++) {
             if (b->calls[k].code != rows[i].want || c.attempts[k] > rows[i].attempts_max)
                 fail_msg("%s: %d after %u attempts (%s)", rows[i].name, b->calls[k].code,
@@ -474,15 +484,14 @@ static int confess_on_stream_0(struct servers *c, struct peer_conn *conn,
 
 static void test_an_error_on_stream_0_puts_no_foreign_bytes_anywhere(void **state) {
     struct servers c = {.script = confess_on_stream_0};
-    struct stn_host host;
     struct stn_session_stats stats;
     (void)state;
     sterna_set_log(NULL, NULL);
-    servers_start(&c, 1);
-    struct stn_session_options o = servers_options(&c, &host);
-    o.request_timeout_ms = 300;
-    servers_open_with(&c, &o);
-    servers_read(&c, 50, STERNA_OK);
+    open_frozen(&c, 1, 300);
+    struct batch *b = batch_submit(&c, 50, 0);
+    batch_pass(&c, b);
+    batch_check(b, STERNA_OK);
+    batch_free(b);
     stn_session_stats(c.session, &stats);
     assert_true(stats.strays >= 1);
     servers_close(&c);
@@ -498,14 +507,13 @@ static int silent_node(struct servers *c, struct peer_conn *conn, const struct p
 
 static void test_a_silent_node_is_passed_over(void **state) {
     struct servers c = {.script = silent_node};
-    struct stn_host host;
     (void)state;
     sterna_set_log(NULL, NULL);
-    servers_start(&c, 3);
-    struct stn_session_options o = servers_options(&c, &host);
-    o.request_timeout_ms = 200;
-    servers_open_with(&c, &o);
-    servers_read(&c, 500, STERNA_OK);
+    open_frozen(&c, 3, 200);
+    struct batch *b = batch_submit(&c, 500, 0);
+    batch_pass(&c, b);
+    batch_check(b, STERNA_OK);
+    batch_free(b);
     servers_close(&c);
 }
 

@@ -135,13 +135,6 @@ static struct stn_session_stats stats_of(struct servers *c) {
     return stats;
 }
 
-static size_t done_of(struct batch *b) {
-    pthread_mutex_lock(&b->lock);
-    size_t n = b->n_done;
-    pthread_mutex_unlock(&b->lock);
-    return n;
-}
-
 /* In steps that no pause of the session's thread would explain. */
 static void pass(struct servers *c, uint64_t ns) {
     for (uint64_t past = 0; past < ns; past += STEP_NS) servers_later(c, STEP_NS);
@@ -151,7 +144,7 @@ static void pass(struct servers *c, uint64_t ns) {
 /* Time passes only while nothing is on its way: no answer takes any. */
 static void read_in_no_time(struct servers *c, size_t n) {
     struct batch *b = batch_submit(c, n, 0);
-    while (done_of(b) < n)
+    while (batch_done(b) < n)
         if (stats_of(c).in_flight == 0) servers_later(c, MS);
     batch_check(b, STERNA_OK);
     batch_free(b);
@@ -285,7 +278,7 @@ static void test_an_answer_that_goes_on_is_let_go_on(void **state) {
     release(&c, 1, WRONG);
     while (stats_of(&c).hedged_bytes == 0) sched_yield(); /* it was dropped when its row began */
     await_received(&c, received + BLOB_BYTES / 2 + BLOB_BYTES);
-    assert_int_equal(done_of(b), 0);
+    assert_int_equal(batch_done(b), 0);
     release(&c, 0, RIGHT);
     batch_check(b, STERNA_OK);
     assert_int_equal(stats_of(&c).hedged_bytes, BLOB_BYTES);
@@ -317,7 +310,7 @@ static void test_one_of_two_that_fails_does_not_end_the_call(void **state) {
         await_asked(2);
         release(&c, !rows[row].first_fails, rows[row].how);
         while (stats_of(&c).in_flight > 1) sched_yield();
-        assert_int_equal(done_of(b), 0);
+        assert_int_equal(batch_done(b), 0);
         release(&c, rows[row].first_fails, RIGHT);
         batch_check(b, STERNA_OK);
         if (scene.n != 2) fail_msg("%s: asked %u times", rows[row].name, (unsigned)scene.n);
@@ -379,7 +372,7 @@ static void test_abandoned_with_two_on_their_way(void **state) {
     release(&c, 1, FIRST_HALF); /* and it has begun to land */
     await_received(&c, received + BLOB_BYTES / 2);
     stn_session_abandon(c.session, b);
-    assert_int_equal(done_of(b), 0);
+    assert_int_equal(batch_done(b), 0);
     batch_free(b); /* ASan sees whatever is written to it from now on */
     check_idle(&c);
     received = stats_of(&c).received_bytes;
@@ -456,7 +449,7 @@ static void test_the_budget_holds_under_a_heavy_tail(void **state) {
     begin_scene((const enum action[4]){ANSWER});
     for (int round = 0; round < ROUNDS; round++) {
         struct batch *b = batch_submit(&c, N, 0);
-        while (done_of(b) < N) {
+        while (batch_done(b) < N) {
             servers_later(&c, MS);
             peer_run(c.peer, release_due, &c);
         }
@@ -499,12 +492,12 @@ static void test_a_silent_nodes_requests_are_moved(void **state) {
     scene.n = 0;
     c.extra = 1;
     struct batch *b = batch_submit(&c, N, 0);
-    while (done_of(b) + scene.n < N) sched_yield();
+    while (batch_done(b) + scene.n < N) sched_yield();
     unsigned n_held = scene.n;
     assert_in_range(n_held, N / 6, N / 2);
     pass(&c, 100 * MS);
     struct batch *more = batch_submit(&c, 50, 0); /* the others go on */
-    while (done_of(more) + scene.n < 50 + n_held) sched_yield();
+    while (batch_done(more) + scene.n < 50 + n_held) sched_yield();
     pass(&c, 150 * MS);
     assert_int_equal(stats_of(&c).suspects, 0); /* a quarter of a second is not long enough */
     uint64_t hedges = stats_of(&c).hedges;
@@ -559,7 +552,7 @@ static void test_a_pause_of_our_own_suspects_nobody(void **state) {
     scene.n = 0;
     c.extra = 1;
     struct batch *b = batch_submit(&c, 300, 0);
-    while (done_of(b) + scene.n < 300) sched_yield();
+    while (batch_done(b) + scene.n < 300) sched_yield();
     servers_later(&c, 2000 * MS);
     servers_later(&c, 0);
     assert_int_equal(stats_of(&c).suspects + stats_of(&c).hedges, 0);

@@ -110,6 +110,19 @@ void servers_later(struct servers *c, uint64_t ns) {
     stn_session_stats(c->session, &stats); /* the session's thread looks at its clock */
 }
 
+/* The peer reads a question no sooner than what came before it, and may answer it sooner; the
+ * second one is behind those answers, too. */
+void servers_settle(struct servers *c) {
+    for (int i = 0; i < 2; i++) {
+        struct stn_question q = {.call = {.text = "SELECT key FROM system.local",
+                                          .lane = STN_LANE_WRITE, /* not behind reads */
+                                          .consistency = STN_CQL_LOCAL_ONE}};
+        struct sterna_error err = {0};
+        stn_session_ask(c->session, &q);
+        CHECK_OK(stn_session_answer(&q, NULL, &err), err);
+    }
+}
+
 struct event {
     struct servers *c;
     const char *change;
@@ -227,6 +240,20 @@ void batch_await(struct batch *b) {
     pthread_mutex_lock(&b->lock);
     while (b->n_done < b->n) pthread_cond_wait(&b->changed, &b->lock);
     pthread_mutex_unlock(&b->lock);
+}
+
+size_t batch_done(struct batch *b) {
+    pthread_mutex_lock(&b->lock);
+    size_t n = b->n_done;
+    pthread_mutex_unlock(&b->lock);
+    return n;
+}
+
+void batch_pass(struct servers *c, struct batch *b) {
+    while (batch_done(b) < b->n) {
+        servers_later(c, STN_NS_PER_S / 10);
+        servers_settle(c);
+    }
 }
 
 void batch_free(struct batch *b) {

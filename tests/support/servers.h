@@ -64,6 +64,9 @@ struct stn_session_options servers_options(const struct servers *c, struct stn_h
  * Before it is opened. Whoever lets time pass faster than servers answer loses connections. */
 void servers_freeze(struct servers *c, struct stn_session_options *o);
 void servers_later(struct servers *c, uint64_t ns);
+/* What was sent until now has been answered, but for what a script keeps back; a node must be there
+ * to be asked. */
+void servers_settle(struct servers *c);
 void servers_open_with(struct servers *c, const struct stn_session_options *o);
 void servers_open(struct servers *c, size_t n_nodes);
 void servers_close(struct servers *c);
@@ -98,6 +101,9 @@ struct batch *batch_submit(struct servers *c, size_t n, int writes);
 struct batch *batch_make(struct servers *c, size_t n, int writes);
 void batch_send(struct servers *c, struct batch *b);
 void batch_await(struct batch *b);
+size_t batch_done(struct batch *b); /* how many have ended */
+/* Awaits all while time passes, a tenth of a second at a time and no faster than servers answer. */
+void batch_pass(struct servers *c, struct batch *b);
 /* Awaits all. They have ended, each once, with `code`; those that went well with the right bytes.
  */
 void batch_check(struct batch *b, int code);
