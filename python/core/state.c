@@ -21,8 +21,8 @@ static PyObject *state_info(PyObject *module, PyObject *args) {
     PyBuffer_Release(&state);
     if (rc < 0) return NULL;
     return Py_BuildValue(
-        "{sI sK sK sK sy# sI sI sI ss ss sO sK sK sK sK sO}", "plan_version", i.plan_version, "seed",
-        (unsigned long long)i.seed, "epoch", (unsigned long long)i.epoch, "n",
+        "{sI sK sK sK sy# sI sI sI ss ss sO sK sK sK sK sO}", "plan_version", i.plan_version,
+        "seed", (unsigned long long)i.seed, "epoch", (unsigned long long)i.epoch, "n",
         (unsigned long long)i.n, "selection_hash", (const char *)i.selection_hash,
         (Py_ssize_t)STERNA_HASH_BYTES, "batch_size", i.batch_size, "rank", i.rank, "world_size",
         i.world_size, "order", orders[i.order], "uneven", unevens[i.uneven], "shuffle",
