@@ -11,11 +11,21 @@
 #define LINE_BYTES 1024
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t forks_watched = PTHREAD_ONCE_INIT;
 static void (*sink)(void *ctx, int level, const char *message) = sterna_log_to_stderr;
 static void *sink_ctx;
 
 /* This thread is in the sink, and has the lock: a line of its own would wait for itself. */
 static _Thread_local int inside;
+
+/* A child of a fork begins outside of the sink, whichever other thread was in it. */
+static void before_fork(void) {
+    if (!inside) pthread_mutex_lock(&lock);
+}
+static void after_fork(void) {
+    if (!inside) pthread_mutex_unlock(&lock);
+}
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
 
 void sterna_set_log(void (*line)(void *ctx, int level, const char *message), void *ctx) {
     if (!inside) pthread_mutex_lock(&lock);
@@ -48,6 +58,7 @@ void stn_log(int level, const char *format, ...) {
     va_end(args);
     if (n >= 0) {
         stn_printable(text, line, sizeof line);
+        pthread_once(&forks_watched, watch_forks);
         pthread_mutex_lock(&lock);
         inside = 1;
         if (sink) sink(sink_ctx, level, line);

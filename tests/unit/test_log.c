@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -88,6 +91,42 @@ static void test_log_from_many_threads(void **state) {
     for (size_t i = 0; i < STN_COUNT(threads); i++) pthread_join(threads[i], NULL);
     assert_int_equal(l.n, 2000);
     sterna_set_log(NULL, NULL);
+}
+
+static void linger(void *ctx, int level, const char *message) {
+    (void)ctx;
+    (void)level;
+    (void)message;
+    for (int i = 0; i < 100; i++) sched_yield();
+}
+
+static void *log_until_told(void *stop) {
+    while (!atomic_load((atomic_int *)stop)) stn_log(STERNA_LOG_INFO, "busy");
+    return NULL;
+}
+
+/* A thread that the child has not is nearly always in the sink. */
+static void test_log_in_a_forked_child(void **state) {
+    atomic_int stop = 0;
+    pthread_t thread;
+    int status = 0;
+    (void)state;
+    sterna_set_log(linger, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, log_until_told, &stop), 0);
+    for (int i = 0; i < 20 && status == 0; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            alarm(60); /* instead of hanging */
+            stn_log(STERNA_LOG_INFO, "from a child");
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+    }
+    atomic_store(&stop, 1);
+    pthread_join(thread, NULL);
+    sterna_set_log(NULL, NULL);
+    assert_int_equal(status, 0);
 }
 
 static void test_log_every(void **state) {
@@ -201,6 +240,7 @@ int main(void) {
         cmocka_unit_test(test_log_is_one_line),
         cmocka_unit_test(test_log_from_within_a_sink),
         cmocka_unit_test(test_log_from_many_threads),
+        cmocka_unit_test(test_log_in_a_forked_child),
         cmocka_unit_test(test_log_every),
         cmocka_unit_test(test_log_to_stderr),
         cmocka_unit_test(test_log_does_not_spoil_the_bar),
