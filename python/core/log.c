@@ -14,6 +14,8 @@ struct line {
     char text[];
 };
 
+/* Never held by another thread when a process forks: take_log() has the GIL, and the library holds
+ * a lock of its own around keep_line() and forks. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct line *first, **last = &first;
 static unsigned n_lines;
@@ -69,15 +71,9 @@ static void back_to_stderr(void) {
     }
 }
 
-static void before_fork(void) { pthread_mutex_lock(&lock); }
-static void after_fork(void) { pthread_mutex_unlock(&lock); }
-
 void core_log_setup(void) {
     static int done;
-    if (!done) {
-        Py_AtExit(back_to_stderr);
-        pthread_atfork(before_fork, after_fork, after_fork);
-    }
+    if (!done) Py_AtExit(back_to_stderr);
     done = 1;
     sterna_set_log(keep_line, NULL);
 }
