@@ -16,6 +16,11 @@ _WHOLE = (
     "batch_size", "global_batch", "seed", "epochs", "rank", "world_size", "max_errors", "threads",
     "request_timeout_ms", "max_attempts",
 )  # fmt: skip
+_WORDS = {
+    "order": ("strict", "arrival"),
+    "uneven": ("pad", "drop", "exact"),
+    "on_error": ("raise", "substitute", "mask"),
+}
 _POSITIVE = (
     "batch_size", "global_batch", "epochs", "threads", "request_timeout_ms", "max_attempts",
 )  # fmt: skip
@@ -36,6 +41,9 @@ class Options:
         for name in _POSITIVE:
             if self[name] is not None and self[name] < 1:
                 raise InvalidError(f"{name}={self[name]}: at least 1, or None")
+        for name, words in _WORDS.items():
+            if self[name] not in words:
+                raise InvalidError(f"{name}={self[name]!r}: one of {', '.join(words)}")
         for name in ("fields", "columns"):
             if isinstance(self[name], str):
                 raise InvalidError(f"{name}={self[name]!r}: give a list of names")

@@ -36,8 +36,9 @@ def to_dict(state: bytes) -> StateDict:
 def _check_format(state: Mapping[str, Any]) -> None:
     if "format" not in state or "state" not in state:
         raise FormatError(
-            f"no state of a sterna loader: a dict with {', '.join(map(repr, list(state)[:8]))}; "
-            "give what state_dict() returned"
+            "no state of a sterna loader: a dict with "
+            f"{', '.join(map(repr, list(state)[:8])) or 'nothing in it'}; give what state_dict() "
+            "returned"
         )
     if state["format"] != FORMAT:
         raise FormatError(

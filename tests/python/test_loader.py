@@ -272,9 +272,13 @@ def test_numbers_of_numpy(ds):
 
 
 def test_wrong_words_and_hashes(ds):
-    for options in ({"order": "random"}, {"uneven": "even"}, {"on_error": "ignore"}):
-        with pytest.raises(errors.InvalidError, match=next(iter(options))):
-            ds.loader(**options).start()
+    for options, words in (
+        ({"order": "random"}, "strict, arrival"),
+        ({"uneven": "even"}, "pad, drop, exact"),
+        ({"on_error": "ignore"}, "raise, substitute, mask"),
+    ):
+        with pytest.raises(errors.InvalidError, match=words):
+            ds.loader(**options)
     ds.loader(expect_selection=ds.hash).start()
     with pytest.raises(errors.MismatchError):
         ds.loader(expect_selection="00" * 32).start()
