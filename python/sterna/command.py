@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 from . import _core, errors
@@ -16,6 +17,7 @@ _FAILURES = {1: errors.Error, 2: errors.InvalidError, 5: errors.ConnectionError}
 _INTERRUPTED = 130
 _MESSAGE = "sterna: "  # what the command's messages begin with; other lines are progress
 _PATIENCE_S = 5
+_SOON_S = 5  # what is over by then shows no progress
 
 
 def main() -> None:
@@ -44,15 +46,16 @@ def _start(
 
 
 def _follow(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it printed on stdout, and its last message; lines of progress are passed on."""
+    """What it printed on stdout, and its last message; later lines of progress are passed on."""
     printed: list[str] = []
     message = ""
+    start_s = time.monotonic()
     reader = threading.Thread(target=lambda: printed.append(process.stdout.read()))  # type: ignore
     reader.start()
     for line in process.stderr or ():
         if line.startswith(_MESSAGE):
             message = line[len(_MESSAGE) :].rstrip("\n")
-        elif sys.stderr is not None:
+        elif sys.stderr is not None and time.monotonic() - start_s > _SOON_S:
             sys.stderr.write(line)
     reader.join()
     process.wait()

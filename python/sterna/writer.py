@@ -309,6 +309,8 @@ class Writer:
         Returns the outcome: "added", "unchanged", "replaced"; or, if the sample is skipped,
         "conflict", "no image", "empty", "unreadable", "too big", "bad field". Raises InvalidError
         for what no store can take, and for a skipped sample if on_error is "stop"."""
+        if not isinstance(sample, Mapping):
+            raise InvalidError(f"a sample is a dict of fields and columns, not {type(sample)}")
         with self._lock:
             self._check_open()
             path = self._path(sample)
@@ -350,6 +352,11 @@ class Writer:
         with self._lock:
             self._open = False
             self._ends.close()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n:,} {outcome}" for outcome, n in self._counts.items())
+        state = "" if self._open else ", committed" if self.result else ", closed"
+        return f"<sterna.Writer {self.url}: {counts or 'no samples'}{state}>"
 
     def __enter__(self) -> Writer:
         return self

@@ -134,8 +134,9 @@ def test_main_gives_signals_and_log_back(store):
 # ---- verify and probe ----
 
 
-def test_verify(tmp_path, store):
+def test_verify(tmp_path, store, capfd):
     report = sterna.verify(store)
+    assert capfd.readouterr() == ("", "")  # it was over soon
     assert (report["checked"], report["bad"], report["differences"]) == (60, 0, [])
     photos = store.parent / "photos"
     report = sterna.verify(store, source=photos, where="label = 1", memory="16MB", threads=1)
@@ -147,6 +148,15 @@ def test_verify(tmp_path, store):
     assert sterna.verify(store, ids=list(ids)[:3])["checked"] == 3
     assert sterna.verify(store, selection="twos", progress=False)["checked"] == 20
     assert sterna.verify(store, as_of=1)["checked"] == 60
+
+
+def test_verify_shows_how_far_it_is(store, monkeypatch, capsys):
+    monkeypatch.setattr("sterna.command._SOON_S", -1)
+    monkeypatch.delenv("STERNA_PROGRESS", raising=False)
+    sterna.verify(store, progress=False)
+    assert capsys.readouterr().err == ""
+    sterna.verify(store)
+    assert "checked" in capsys.readouterr().err
 
 
 def test_verify_lists_what_differs(tmp_path):

@@ -150,6 +150,19 @@ def test_commit_and_close_end_it(tmp_path):
     assert list(rows(store)) == ["a", "b"]
 
 
+def test_what_it_says_of_itself(tmp_path):
+    store = tmp_path / "s"
+    w = sterna.writer(store)
+    assert repr(w) == f"<sterna.Writer {store}: no samples>"
+    w.add({"path": "a", "image": png(1)})
+    w.add({"path": "b", "image": b""})
+    assert repr(w) == f"<sterna.Writer {store}: 1 added, 1 empty>"
+    with pytest.raises(sterna.InvalidError, match="a sample is a dict"):
+        w.add([png(1)])
+    w.commit()
+    assert repr(w) == f"<sterna.Writer {store}: 1 added, 1 empty, committed>"
+
+
 def test_only_one_writer_at_a_time(tmp_path):
     with sterna.writer(tmp_path / "s"):
         with pytest.raises(sterna.BusyError):
