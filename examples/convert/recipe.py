@@ -213,6 +213,6 @@ def run(main):
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the same command does the rest", file=sys.stderr)
         sys.exit(130)
-    except (sterna.Error, OSError, ValueError) as e:
+    except (sterna.Error, ImportError, OSError, ValueError) as e:
         print(f"{name}: {e}", file=sys.stderr)
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import importlib.util
 import json
 import os
 import struct
@@ -314,6 +315,13 @@ def test_huggingface(tmp_path, monkeypatch):
     assert some(contents(store), "image", "class", "label", "caption") == {
         f"test/{n - 1:09}": {"image": png(n), "class": ["no", "yes"][n % 2], "label": n % 2,
                              "caption": f"c {n}"} for n in range(1, 6)}
+
+
+def test_a_missing_package_is_one_line(tmp_path):
+    if importlib.util.find_spec("datasets"):
+        pytest.skip("the package datasets is there")
+    done = convert("huggingface", "someone/something", tmp_path / "store", code=1)
+    assert done.stderr == "huggingface.py: No module named 'datasets'\n"
 
 
 def test_huggingface_for_true(tmp_path):
