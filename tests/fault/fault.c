@@ -49,6 +49,8 @@ void fault_arm(enum fault_kind kind, uint64_t n, int lasting) {
         tap_arm_failure(kind == FAULT_LOW_FULL ? ENOSPC : EIO, n, lasting, kind == FAULT_LOW_EIO);
 }
 
+uint64_t fault_failed(void) { return atomic_load(&armed.failed); }
+
 uint64_t fault_disarm(uint64_t *failed) {
     if (atomic_load(&armed.kind) & (FAULT_LOW_EIO | FAULT_LOW_FULL)) {
         armed.name = tap_name();

@@ -33,6 +33,9 @@ void fault_arm(enum fault_kind kind, uint64_t n, int lasting);
 /* Ends it. How many calls there were; *failed (may be NULL): how many failed. */
 uint64_t fault_disarm(uint64_t *failed);
 
+/* How many have failed since it was armed; but for the LOW kinds. Any thread. */
+uint64_t fault_failed(void);
+
 /* Which call failed first, and from where, as a text for people. */
 const char *fault_place(void);
 
