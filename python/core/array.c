@@ -114,6 +114,40 @@ static PyObject *get_readonly(PyObject *self, void *closure) {
 
 static Py_ssize_t length(PyObject *self) { return CORE_DATA(self, struct core_array)->shape[0]; }
 
+/* One value, or one row of two dimensions. Python has made what counts from the end positive. */
+static PyObject *item(PyObject *self, Py_ssize_t i) {
+    struct core_array *a = CORE_DATA(self, struct core_array);
+    if (i < 0 || i >= a->shape[0]) {
+        PyErr_Format(PyExc_IndexError, "place %zd of %zd", i, a->shape[0]);
+        return NULL;
+    }
+    const char *at = (const char *)a->address + i * a->strides[0];
+    if (a->ndim == 2)
+        return core_array_new(core_module_of(self), &a->hold, at, a->dtype, (size_t)a->shape[1], 0,
+                              a->readonly);
+    switch (a->dtype) {
+    case CORE_BOOL:
+        return PyBool_FromLong(*at != 0);
+    case CORE_INT32: {
+        int32_t value;
+        memcpy(&value, at, sizeof value);
+        return PyLong_FromLong(value);
+    }
+    case CORE_UINT32: {
+        uint32_t value;
+        memcpy(&value, at, sizeof value);
+        return PyLong_FromUnsignedLong(value);
+    }
+    case CORE_INT64: {
+        int64_t value;
+        memcpy(&value, at, sizeof value);
+        return PyLong_FromLongLong(value);
+    }
+    default:
+        return PyLong_FromLong(*(const unsigned char *)at);
+    }
+}
+
 static PyObject *repr(PyObject *self) {
     struct core_array *a = CORE_DATA(self, struct core_array);
     PyObject *shape = get_shape(self, NULL), *text = NULL;
@@ -153,12 +187,14 @@ static PyGetSetDef getters[] = {
 static PyType_Slot slots[] = {
     {Py_tp_doc,
      "Memory of a batch or a selection: C-contiguous, no copy, alive as long as this.\n\n"
-     "Offers the buffer protocol and DLPack (device CPU)."},
+     "Offers the buffer protocol and DLPack (device CPU). a[i] is a value, or a row of two "
+     "dimensions."},
     {Py_tp_dealloc, dealloc},
     {Py_tp_repr, repr},
     {Py_tp_methods, methods},
     {Py_tp_getset, getters},
     {Py_sq_length, length},
+    {Py_sq_item, item},
     {Py_bf_getbuffer, get_buffer},
     {0, NULL},
 };

@@ -27,6 +27,7 @@ class Array:
     address: int  # of the first byte
     readonly: bool
     def __len__(self) -> int: ...
+    def __getitem__(self, i: int, /) -> Any: ...  # a value; of two dimensions a row: Array
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __dlpack__(
         self,

@@ -54,6 +54,26 @@ def test_sizes_types_and_alignment(batch):
     assert all(row is None or row.address % 64 == 0 for row in batch.field(blobs.DATA).samples())
 
 
+def test_items(batch, selection):
+    """Values, and rows that lie where they are."""
+    for array in (batch.index, batch.labels, batch.errors, batch.valid, batch.field(blobs.DATA)[0],
+                  selection.lengths(0), selection.labels()):
+        want = np.asarray(array).tolist()
+        assert list(array) == [array[i] for i in range(len(want))] == want
+        assert array[-1] == want[-1] and type(array[0]) is type(want[0])
+        for i in (len(want), -len(want) - 1):
+            with pytest.raises(IndexError):
+                array[i]
+    for ids in (batch.ids, selection.ids()):
+        row = ids[3]
+        assert (row.shape, row.dtype, row.readonly) == ((16,), "uint8", ids.readonly)
+        assert row.address == ids.address + 48
+        assert bytes(row) == np.asarray(ids)[3].tobytes()
+    del batch, selection, ids
+    gc.collect()
+    assert len(bytes(row)) == 16
+
+
 def test_no_copy_is_made(batch):
     for array in (batch.index, batch.ids, batch.labels, batch.errors, batch.field(blobs.DATA).data,
                   *batch.field(blobs.DATA).samples()):
