@@ -5,7 +5,7 @@
 
 #define SUBMIT_AT_ONCE 64
 
-void link_slot(sterna_loader *l, struct stn_slot *slot) {
+static void link_slot(sterna_loader *l, struct stn_slot *slot) {
     slot->older = l->newest_slot;
     slot->newer = NULL;
     if (l->newest_slot)
@@ -113,16 +113,37 @@ static uint64_t payload_bytes(const sterna_loader *l, const struct stn_item *ite
     return sum;
 }
 
-static void submit(sterna_loader *l, const struct stn_request *requests, size_t n) {
-    int rc = n ? l->source->ops->submit(l->source, requests, n) : STERNA_OK;
-    if (rc < 0) stn_loader_fail(l, rc, "the store takes no more requests");
-    l->stats.requests += n;
+/* Requests made and not submitted yet. */
+struct parcel {
+    struct stn_request requests[SUBMIT_AT_ONCE];
+    struct stn_slot *slots[SUBMIT_AT_ONCE];
+    size_t n;
+};
+
+/* The source has taken none of them: each has had its attempt. */
+static void take_back(sterna_loader *l, const struct parcel *p, int code, uint64_t now_ns) {
+    for (size_t i = 0; i < p->n; i++) {
+        struct stn_item *item = p->slots[i]->owner;
+        stn_loader_unlink_slot(l, p->slots[i]);
+        stn_sink_close_slot(&l->sink, p->slots[i]);
+        item->slot = NULL;
+        stn_item_try_again(l, item, code, "the store takes no more requests", now_ns);
+    }
+}
+
+static void submit(sterna_loader *l, struct parcel *p, uint64_t now_ns) {
+    int rc = p->n ? l->source->ops->submit(l->source, p->requests, p->n) : STERNA_OK;
+    if (rc == STERNA_OK)
+        l->stats.requests += p->n;
+    else
+        take_back(l, p, rc, now_ns);
+    p->n = 0;
 }
 
 void stn_loader_send(sterna_loader *l, uint64_t now_ns) {
-    struct stn_request requests[SUBMIT_AT_ONCE];
-    size_t n = 0;
+    struct parcel parcel;
     int rc = STERNA_OK;
+    parcel.n = 0;
     l->watch.paced = 0;
     for (struct stn_item *item; rc != STERNA_AGAIN && (item = l->open.first);) {
         l->watch.paced = !stn_rate_allows(&l->rate, now_ns);
@@ -131,10 +152,10 @@ void stn_loader_send(sterna_loader *l, uint64_t now_ns) {
             stn_item_own_bytes(l, item))
             break;
         stn_list_take(&l->open);
-        rc = prepare(l, item, &requests[n], now_ns);
+        rc = prepare(l, item, &parcel.requests[parcel.n], now_ns);
         if (rc == STERNA_OK) {
             if (l->rate.bytes_s) stn_rate_take(&l->rate, payload_bytes(l, item), now_ns);
-            n++;
+            parcel.slots[parcel.n++] = item->slot;
         } else if (rc == STERNA_EBUDGET) {
             item->status = ITEM_STARVED;
             stn_list_insert(&l->starved, item);
@@ -145,10 +166,7 @@ void stn_loader_send(sterna_loader *l, uint64_t now_ns) {
         } else {
             stn_list_insert(&l->open, item);
         }
-        if (n == STN_COUNT(requests)) {
-            submit(l, requests, n);
-            n = 0;
-        }
+        if (parcel.n == SUBMIT_AT_ONCE) submit(l, &parcel, now_ns);
     }
-    submit(l, requests, n);
+    submit(l, &parcel, now_ns);
 }

@@ -72,6 +72,25 @@ static void test_loader_recovers_from_each_kind_of_answer(void **state) {
         }
 }
 
+/* A source without memory for a while costs attempts, and not the run. */
+static void test_loader_recovers_from_refused_requests(void **state) {
+    (void)state;
+    for (int order = STERNA_ORDER_STRICT; order <= STERNA_ORDER_ARRIVAL; order++) {
+        struct sim sim;
+        struct sterna_stats stats;
+        unsigned seen[100] = {0};
+        sim_init(&sim, 100);
+        sim.n_refusals = 3;
+        sim_make_selection(&sim);
+        struct sterna_loader_options o = sim_options();
+        o.order = (enum sterna_order)order;
+        read_all(&sim, &o, &stats, seen);
+        assert_int_equal(sim.n_refusals, 0);
+        assert_true(stats.retries >= 100 && stats.errors == 0);
+        sim_fini(&sim);
+    }
+}
+
 /* An answer that comes after its batch was handed out, and the next request uses its slot, must not
  * change a byte: all batches are kept and checked again at the end. */
 static void test_loader_late_answers_change_nothing(void **state) {
@@ -409,6 +428,7 @@ static void test_loader_cancel_is_final(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loader_recovers_from_each_kind_of_answer),
+        cmocka_unit_test(test_loader_recovers_from_refused_requests),
         cmocka_unit_test(test_loader_late_answers_change_nothing),
         cmocka_unit_test(test_loader_policies_for_lost_samples),
         cmocka_unit_test(test_loader_raise_names_the_sample_in_its_turn),

@@ -99,6 +99,10 @@ static void add_event(struct sim *sim, struct sim_event event) {
 
 static int sim_submit(struct stn_source *base, const struct stn_request *requests, size_t n) {
     struct sim *sim = ((struct sim_source *)(void *)base)->sim;
+    if (sim->n_refusals > 0) {
+        sim->n_refusals--;
+        return STERNA_ENOMEM;
+    }
     for (size_t i = 0; i < n; i++) {
         uint64_t index;
         memcpy(&index, requests[i].id, sizeof index);

@@ -35,6 +35,7 @@ struct sim {
     int lengths_unknown;                /* the selection does not tell them */
     int labels_beside;                  /* the selection has none: they come with the bytes */
     int unchecked;                      /* the source has no checksums */
+    unsigned n_refusals;                /* so many calls of submit() take nothing */
     uint64_t ahead_bytes;
     unsigned timeout_ms;
     void (*path)(struct sim *sim, struct sterna_path *out); /* the way to it; NULL: there is none */
