@@ -6,34 +6,25 @@
 
 #include "loader/loader.h"
 
-static uint64_t next_turn_ns(const sterna_loader *l) {
-    uint64_t at = UINT64_MAX;
-    if (l->timeout_ns && l->oldest_slot) at = l->oldest_slot->sent_ns + l->timeout_ns;
-    if (l->watch.paced) at = STN_MIN(at, stn_rate_next_ns(&l->rate));
-    for (const struct stn_item *item = l->waiting.first; item; item = item->next)
-        at = STN_MIN(at, item->retry_ns);
-    return at;
-}
-
 static void turn(sterna_loader *l) {
-    uint64_t now_ns = stn_now(l->env.clock);
+    uint64_t now_ns = stn_now(l->env.flight.clock);
     atomic_store(&l->released, 0);
     stn_loader_account_stall(l, now_ns);
-    stn_loader_land(l, now_ns);
-    stn_loader_expire(l, now_ns);
+    stn_flight_land(&l->flight, now_ns);
+    stn_flight_expire(&l->flight, now_ns);
     stn_loader_compose(l, now_ns);
     if (!l->failure.code) {
-        stn_loader_feed_starved(l);
+        stn_flight_feed_starved(&l->flight);
         stn_loader_plan_ahead(l);
-        do stn_loader_send(l, now_ns);
-        while (stn_loader_feed_starved(l) > 0);
+        do stn_flight_send(&l->flight, now_ns);
+        while (stn_flight_feed_starved(&l->flight) > 0);
     }
     stn_loader_conclude(l);
     /* Memory that came back during this turn may have been looked for in vain before; what was
      * given up when it was to be asked for is not in a batch yet. */
     int found_room = atomic_load(&l->wants_room) && atomic_load(&l->released);
     int again = found_room || l->to_compose;
-    l->wake_ns = again ? now_ns : next_turn_ns(l);
+    l->wake_ns = again ? now_ns : stn_flight_next_ns(&l->flight);
 }
 
 /* Tells consumers, once, that next() has something to say. */

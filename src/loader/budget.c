@@ -12,7 +12,7 @@ uint64_t stn_loader_sample_bytes(const sterna_loader *l, uint64_t index) {
     for (uint32_t f = 0; f < l->schema->n_fields; f++) {
         uint32_t bytes = stn_loader_length(l, f, index);
         if (bytes == STERNA_LENGTH_UNKNOWN)
-            sum += stn_align_up((uint64_t)l->typical_bytes);
+            sum += stn_align_up((uint64_t)l->flight.typical_bytes);
         else if (bytes != STERNA_LENGTH_NULL)
             sum += stn_align_up(bytes);
     }
@@ -31,7 +31,7 @@ static uint64_t blocks_bytes(const sterna_loader *l, uint64_t index) {
     for (uint32_t f = 0; f < l->schema->n_fields; f++) {
         uint32_t bytes = stn_loader_length(l, f, index);
         if (bytes == STERNA_LENGTH_UNKNOWN)
-            sum += stn_pool_class_bytes((uint64_t)l->typical_bytes);
+            sum += stn_pool_class_bytes((uint64_t)l->flight.typical_bytes);
         else if (bytes != STERNA_LENGTH_NULL)
             sum += stn_pool_class_bytes(bytes);
     }
@@ -76,7 +76,7 @@ static int smallest_budget(sterna_loader *l, uint64_t *bytes, struct sterna_erro
     int in_run = l->options.order == STERNA_ORDER_STRICT;
     for (uint64_t i = 0; t.k > 0 && i < l->info.n; i++)
         add_value(&t, in_run ? stn_loader_sample_bytes(l, i) : blocks_bytes(l, i));
-    *bytes = (in_run ? stn_pool_class_bytes(t.sum) : t.sum) + l->escrow_bytes;
+    *bytes = (in_run ? stn_pool_class_bytes(t.sum) : t.sum) + l->flight.escrow_bytes;
     free(t.heap);
     return STERNA_OK;
 }
@@ -88,21 +88,21 @@ int stn_loader_set_budget(sterna_loader *l, struct sterna_error *err) {
         max_sample = STN_MAX(max_sample, blocks_bytes(l, i));
         l->lengths_known &= is_known(l, i);
     }
-    l->escrow_bytes = max_sample;
-    l->budget_bytes = l->options.memory_bytes ? l->options.memory_bytes
-                                              : stn_memory_limit() / 4 / stn_local_ranks();
+    l->flight.escrow_bytes = max_sample;
+    l->flight.budget_bytes = l->options.memory_bytes ? l->options.memory_bytes
+                                                     : stn_memory_limit() / 4 / stn_local_ranks();
     /* The cheap bound first: it nearly always suffices. */
     uint64_t bound;
     if (!__builtin_mul_overflow(max_sample, (uint64_t)l->batch_rows + 2, &bound) &&
-        bound <= l->budget_bytes)
+        bound <= l->flight.budget_bytes)
         return STERNA_OK;
     int rc = smallest_budget(l, &smallest, err);
-    if (rc == STERNA_OK && smallest > l->budget_bytes)
+    if (rc == STERNA_OK && smallest > l->flight.budget_bytes)
         rc = stn_fail(
             err, STERNA_EBUDGET,
             "a memory budget of %llu bytes is too small for batches of %u: the smallest that "
             "works is %llu",
-            (unsigned long long)l->budget_bytes, l->options.batch_size,
+            (unsigned long long)l->flight.budget_bytes, l->options.batch_size,
             (unsigned long long)smallest);
     return rc;
 }

@@ -23,7 +23,7 @@ static void refuse(sterna_batch *b, int code, const uint8_t *id, const char *why
 static void place_row(sterna_loader *l, sterna_batch *b, struct stn_item *item) {
     uint32_t row = item->batch_row;
     b->index[row] = item->index;
-    memcpy(b->ids[row], sterna_selection_ids(l->selection)[item->index], STERNA_ID_BYTES);
+    memcpy(b->ids[row], item->id, STERNA_ID_BYTES);
     b->labels[row] = sterna_selection_labels(l->selection)[item->index];
     if (b->labels[row] == STERNA_LABEL_NONE) b->labels[row] = item->label;
     stn_batch_set_row(b, row, item->extents);
@@ -82,7 +82,7 @@ static void keep_state(sterna_batch *b, const struct stn_epoch *epoch) {
 }
 
 static void collate(sterna_loader *l, sterna_batch *b, struct stn_item *items, int by_arrival) {
-    struct stn_epoch *epoch = items->epoch;
+    struct stn_epoch *epoch = stn_item_epoch(items);
     for (struct stn_item *item = items, *next; item; item = next) {
         next = by_arrival ? item->next : item->sibling;
         if (item->own && !stn_epoch_deliver(epoch, item->row)) l->stats.duplicates++;
@@ -125,7 +125,8 @@ static void compose_arrival(sterna_loader *l, uint64_t now_ns) {
             if (arrived->n < want) return; /* later epochs wait: batches come in order of epochs */
             stn_list_init(&row);
             uint64_t ahead_bytes = 0;
-            sterna_batch *b = stn_batch_new(l->pool, l->schema, stn_plan_width(&epoch->plan, own));
+            sterna_batch *b =
+                stn_batch_new(l->flight.pool, l->schema, stn_plan_width(&epoch->plan, own));
             if (!b) {
                 stn_loader_fail(l, STERNA_ENOMEM, "out of memory for a batch");
                 return;

@@ -13,8 +13,9 @@ static int is_waiting(const sterna_loader *l) {
 
 /* Everything that went wrong so far, whoever saw it. */
 static uint64_t count_troubles(sterna_loader *l, const struct sterna_path *path) {
-    return l->stats.retries + atomic_load(&l->sink.retries) + atomic_load(&l->sink.corrupt) +
-           atomic_load(&l->sink.misrouted) + path->overloaded + path->suspects +
+    const struct stn_flight *fl = &l->flight;
+    return fl->stats.retries + atomic_load(&fl->sink.retries) + atomic_load(&fl->sink.corrupt) +
+           atomic_load(&fl->sink.misrouted) + path->overloaded + path->suspects +
            path->lost_connections;
 }
 
@@ -46,35 +47,31 @@ static void look_at_head(const sterna_loader *l, struct stn_stall_facts *f, uint
     if (oldest_ns == UINT64_MAX) return;
     f->head_age_ns = now_ns - oldest_ns;
     /* Those of the same age or younger took so much less time. */
-    if (l->watch.youngest_sent_ns >= oldest_ns)
-        f->late_ns = f->head_age_ns - (l->watch.youngest_answered_ns - l->watch.youngest_sent_ns);
+    const struct stn_flight *fl = &l->flight;
+    if (fl->youngest_sent_ns >= oldest_ns)
+        f->late_ns = f->head_age_ns - (fl->youngest_answered_ns - fl->youngest_sent_ns);
 }
 
 static struct stn_stall_facts gather(sterna_loader *l, const struct sterna_path *path,
                                      uint64_t now_ns) {
-    const struct stn_slot *oldest = l->oldest_slot;
-    uint64_t in_flight = l->stats.in_flight_bytes;
-    struct stn_stall_facts f = {.answered = l->stats.requests > l->stats.in_flight,
+    const struct stn_flight *fl = &l->flight;
+    const struct stn_slot *oldest = fl->oldest_slot;
+    uint64_t in_flight = fl->stats.in_flight_bytes;
+    struct stn_stall_facts f = {.answered = fl->stats.requests > fl->stats.in_flight,
                                 .trouble = has_trouble(l, path, now_ns),
-                                .wants_room = l->pending || l->starved.n,
-                                .window_full = in_flight >= l->source->ahead_bytes / 10 * 9,
-                                .paced = l->watch.paced,
+                                .wants_room = l->pending || l->flight.starved.n,
+                                .window_full = in_flight >= fl->source->ahead_bytes / 10 * 9,
+                                .paced = fl->paced,
                                 .in_flight_bytes = in_flight,
                                 .path = *path};
     if (oldest) f.silent_ns = now_ns - STN_MAX(l->watch.byte_ns, oldest->sent_ns);
     if (stn_loader_is_strict(l)) {
         look_at_head(l, &f, now_ns);
     } else {
-        f.asking_again = l->waiting.n > 0;
+        f.asking_again = fl->waiting.n > 0;
         if (!f.answered && oldest) f.head_age_ns = now_ns - oldest->sent_ns;
     }
     return f;
-}
-
-void stn_loader_note_answer(sterna_loader *l, uint64_t sent_ns, uint64_t now_ns) {
-    if (sent_ns < l->watch.youngest_sent_ns) return;
-    l->watch.youngest_sent_ns = sent_ns;
-    l->watch.youngest_answered_ns = now_ns;
 }
 
 static void find_cause(sterna_loader *l, uint64_t now_ns) {
@@ -92,8 +89,9 @@ static void find_cause(sterna_loader *l, uint64_t now_ns) {
 
 /* The part of the time that the source's threads spent on checksums. */
 static uint64_t verifying_ns(sterna_loader *l, uint64_t passed_ns) {
-    uint64_t sum_ns = atomic_load(&l->sink.verify_ns), since_ns = sum_ns - l->watch.verify_ns;
-    unsigned n_threads = l->source->n_threads ? l->source->n_threads : 1;
+    uint64_t sum_ns = atomic_load(&l->flight.sink.verify_ns),
+             since_ns = sum_ns - l->watch.verify_ns;
+    unsigned n_threads = l->flight.source->n_threads ? l->flight.source->n_threads : 1;
     l->watch.verify_ns = sum_ns;
     return STN_MIN(since_ns / n_threads, passed_ns);
 }
@@ -109,9 +107,10 @@ void stn_loader_account_stall(sterna_loader *l, uint64_t now_ns) {
 }
 
 void stn_loader_conclude(sterna_loader *l) {
-    int idle = !l->oldest_slot && !l->waiting.n && !l->open.n;
+    const struct stn_flight *fl = &l->flight;
+    int idle = !fl->oldest_slot && !fl->waiting.n && !fl->open.n;
     l->ended = l->n_epochs == 0 && l->first_epoch >= l->end_epoch;
-    l->no_room = idle && !l->ready && (l->pending || l->starved.n);
+    l->no_room = idle && !l->ready && (l->pending || fl->starved.n);
     if (l->ready || l->ended) l->watch.polled = 0;
-    atomic_store(&l->wants_room, l->pending || l->starved.n);
+    atomic_store(&l->wants_room, l->pending || fl->starved.n);
 }

@@ -1,51 +1,15 @@
-/* Items and the lists they wait in. An item is a row of the plan on its way from being asked for to
- * being composed into a batch; what becomes of one is decided here. */
+/* Items are rows of the plan: what the flight asks about them, and what becomes of them. */
 #include <stdio.h>
 #include <string.h>
 
 #include "loader/loader.h"
 
-void stn_list_init(struct stn_list *list) { *list = (struct stn_list){NULL, &list->first, 0}; }
-
-void stn_list_append(struct stn_list *list, struct stn_item *item) {
-    item->next = NULL;
-    *list->end = item;
-    list->end = &item->next;
-    list->n++;
+static sterna_loader *loader_of(const struct stn_flight *fl) {
+    return STN_OUTER(fl, sterna_loader, flight);
 }
 
-int stn_item_is_farther(const struct stn_item *a, const struct stn_item *b) {
-    if (a->epoch != b->epoch) return a->epoch->state.epoch > b->epoch->state.epoch;
-    return a->row > b->row;
-}
-
-/* Into a list that is in the plan's order. Those that come back are low, so the walk is short. */
-void stn_list_insert(struct stn_list *list, struct stn_item *item) {
-    struct stn_item **at = &list->first;
-    while (*at && stn_item_is_farther(item, *at)) at = &(*at)->next;
-    item->next = *at;
-    *at = item;
-    if (!item->next) list->end = &item->next;
-    list->n++;
-}
-
-struct stn_item *stn_list_take(struct stn_list *list) {
-    struct stn_item *item = list->first;
-    if (!item) return NULL;
-    list->first = item->next;
-    if (!list->first) list->end = &list->first;
-    list->n--;
-    item->next = NULL;
-    return item;
-}
-
-void stn_list_remove(struct stn_list *list, struct stn_item *gone) {
-    struct stn_list rest;
-    stn_list_init(&rest);
-    for (struct stn_item *item; (item = stn_list_take(list));)
-        if (item != gone) stn_list_append(&rest, item);
-    *list = rest;
-    if (!list->first) list->end = &list->first;
+struct stn_epoch *stn_item_epoch(const struct stn_item *item) {
+    return item->of;
 }
 
 struct stn_list *stn_loader_arrived(sterna_loader *l, const struct stn_epoch *epoch) {
@@ -54,55 +18,68 @@ struct stn_list *stn_loader_arrived(sterna_loader *l, const struct stn_epoch *ep
 
 int stn_loader_is_strict(const sterna_loader *l) { return l->options.order == STERNA_ORDER_STRICT; }
 
-/* The item that everything behind it waits for may use the escrow. */
-int stn_item_is_lowest(const sterna_loader *l, const struct stn_item *item) {
-    if (stn_loader_is_strict(l)) return item->batch == l->building;
-    return item->epoch->state.epoch == l->first_epoch &&
-           item->row == item->epoch->state.delivered.watermark;
-}
-
 struct stn_epoch *stn_loader_epoch(sterna_loader *l, uint64_t number) {
     return &l->epochs[number % STN_EPOCHS_AHEAD];
 }
 
-void stn_item_settle(sterna_loader *l, struct stn_item *item, int status) {
-    item->status = status;
+static uint32_t length(const struct stn_flight *fl, const struct stn_item *item, uint32_t f) {
+    return stn_loader_length(loader_of(fl), f, item->index);
+}
+
+static int is_lowest(const struct stn_flight *fl, const struct stn_item *item) {
+    const sterna_loader *l = loader_of(fl);
+    if (stn_loader_is_strict(l)) return item->batch == l->building;
+    return item->turn == l->first_epoch &&
+           item->row == stn_item_epoch(item)->state.delivered.watermark;
+}
+
+static void note_exception(sterna_loader *l, const struct stn_item *item) {
+    struct sterna_exception *e = &l->exceptions[l->n_exceptions++ % STN_EXCEPTIONS_MAX];
+    *e = (struct sterna_exception){.epoch = item->turn, .index = item->index, .code = item->code};
+    memcpy(e->id, item->id, sizeof e->id);
+    snprintf(e->message, sizeof e->message, "%s",
+             item->why ? item->why : sterna_strerror(item->code));
+}
+
+static void settled(struct stn_flight *fl, struct stn_item *item) {
+    sterna_loader *l = loader_of(fl);
     l->to_compose = 1;
+    if (item->status == ITEM_FAILED) note_exception(l, item);
     if (item->batch)
         item->batch->n_settled++;
     else
-        stn_list_append(stn_loader_arrived(l, item->epoch), item);
+        stn_list_append(stn_loader_arrived(l, stn_item_epoch(item)), item);
 }
 
-void stn_item_give_up(sterna_loader *l, struct stn_item *item, int code, const char *why) {
-    struct sterna_exception *e = &l->exceptions[l->n_exceptions++ % STN_EXCEPTIONS_MAX];
-    *e = (struct sterna_exception){
-        .epoch = item->epoch->state.epoch, .index = item->index, .code = code};
-    memcpy(e->id, sterna_selection_ids(l->selection)[item->index], sizeof e->id);
-    snprintf(e->message, sizeof e->message, "%s", why ? why : sterna_strerror(code));
-    item->code = code;
-    item->why = strdup(e->message); /* without memory: without words */
-    stn_item_settle(l, item, ITEM_FAILED);
-}
-
-void stn_item_try_again(sterna_loader *l, struct stn_item *item, int code, const char *why,
-                        uint64_t now_ns) {
-    uint64_t wait_ns = stn_retry_wait_ns(&l->retry, item->attempts, code, item->index);
-    if (wait_ns == UINT64_MAX) {
-        stn_item_give_up(l, item, code, why);
-        return;
+static struct stn_item *farthest_landed(sterna_loader *l, const struct stn_item *than) {
+    struct stn_item *found = NULL;
+    for (uint32_t i = 0; i < l->n_items; i++) {
+        struct stn_item *item = &l->items[i];
+        if (item->status != ITEM_LANDED || !stn_item_is_farther(item, than)) continue;
+        if (stn_item_owns_memory(&l->flight, item) && (!found || stn_item_is_farther(item, found)))
+            found = item;
     }
-    l->stats.retries++;
-    item->retry_ns = now_ns + wait_ns;
-    item->status = ITEM_WAITING;
-    stn_list_append(&l->waiting, item);
+    return found;
 }
+
+static struct stn_item *take_back(struct stn_flight *fl, const struct stn_item *than) {
+    sterna_loader *l = loader_of(fl);
+    struct stn_item *item = farthest_landed(l, than);
+    if (item && item->batch)
+        item->batch->n_settled--;
+    else if (item)
+        stn_list_remove(stn_loader_arrived(l, stn_item_epoch(item)), item);
+    return item;
+}
+
+const struct stn_flight_ops stn_loader_flight_ops = {
+    .length = length, .is_lowest = is_lowest, .settled = settled, .take_back = take_back};
 
 void stn_item_free(sterna_loader *l, struct stn_item *item) {
     free(item->why);
     item->why = NULL;
     item->status = ITEM_OPEN;
-    item->epoch = NULL;
+    item->of = NULL;
     item->next = l->free_items;
     l->free_items = item;
 }

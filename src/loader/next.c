@@ -23,19 +23,19 @@ static int check_process(const sterna_loader *l, struct sterna_error *err) {
 
 static int fail_no_room(sterna_loader *l, struct sterna_error *err) {
     struct stn_pool_stats pool;
-    stn_pool_stats(l->pool, &pool);
-    uint64_t leases = stn_pool_leases(l->pool);
+    stn_pool_stats(l->flight.pool, &pool);
+    uint64_t leases = stn_pool_leases(l->flight.pool);
     if (leases > 0)
         return stn_fail(
             err, STERNA_EBUDGET,
             "%llu batches held: they take %llu of the budget of %llu bytes; release some, or "
             "raise the memory budget",
             (unsigned long long)leases, (unsigned long long)pool.used_bytes,
-            (unsigned long long)l->budget_bytes);
+            (unsigned long long)l->flight.budget_bytes);
     return stn_fail(
         err, STERNA_EBUDGET,
         "no room for the next batch in the budget of %llu bytes: raise the memory budget",
-        (unsigned long long)l->budget_bytes);
+        (unsigned long long)l->flight.budget_bytes);
 }
 
 /* The first ready batch becomes the consumer's. */
@@ -76,20 +76,20 @@ static int take_ready(sterna_loader *l, sterna_batch **out, struct sterna_error 
 }
 
 static void wait_ready(sterna_loader *l, uint64_t until_ns) {
-    uint64_t now_ns = stn_now(l->env.clock);
+    uint64_t now_ns = stn_now(l->env.flight.clock);
     until_ns = STN_MIN(until_ns, now_ns + CANCEL_POLL_NS);
     struct timespec until = {(time_t)(until_ns / STN_NS_PER_S), (long)(until_ns % STN_NS_PER_S)};
     stn_loader_account_stall(l, now_ns);
     l->n_consumers_waiting++;
     pthread_cond_timedwait(&l->ready_changed, &l->lock, &until);
-    stn_loader_account_stall(l, stn_now(l->env.clock));
+    stn_loader_account_stall(l, stn_now(l->env.flight.clock));
     l->n_consumers_waiting--;
 }
 
 /* A consumer that asked and got nothing waits for it, wherever it does. */
 static void set_polled(sterna_loader *l, int polled) {
     if (l->watch.polled == polled) return;
-    stn_loader_account_stall(l, stn_now(l->env.clock));
+    stn_loader_account_stall(l, stn_now(l->env.flight.clock));
     l->watch.polled = polled;
 }
 
@@ -106,14 +106,15 @@ int sterna_loader_next(sterna_loader *l, sterna_batch **out, int timeout_ms,
     *out = NULL;
     int rc = check_process(l, err);
     if (rc < 0) return rc;
-    uint64_t now_ns = stn_now(l->env.clock);
+    uint64_t now_ns = stn_now(l->env.flight.clock);
     uint64_t until_ns = timeout_ms < 0 ? UINT64_MAX : now_ns + (uint64_t)timeout_ms * STN_NS_PER_MS;
     pthread_mutex_lock(&l->lock);
     set_polled(l, 0);
-    while ((rc = take_ready(l, out, err)) == STERNA_AGAIN && stn_now(l->env.clock) < until_ns)
+    while ((rc = take_ready(l, out, err)) == STERNA_AGAIN &&
+           stn_now(l->env.flight.clock) < until_ns)
         wait_ready(l, until_ns);
     if (rc == STERNA_AGAIN) set_polled(l, 1);
-    if (rc == STERNA_END && !l->end_ns) l->end_ns = stn_now(l->env.clock);
+    if (rc == STERNA_END && !l->end_ns) l->end_ns = stn_now(l->env.flight.clock);
     quiet(l);
     pthread_mutex_unlock(&l->lock);
     if (rc == STERNA_OK) stn_waker_wake(&l->waker); /* there is room to read further ahead */
@@ -152,38 +153,26 @@ static void judge(sterna_loader *l, struct sterna_stats *s, uint64_t wanted_byte
                                   .leases = s->leases,
                                   .memory_bytes = s->memory_budget_bytes,
                                   .wanted_bytes = wanted_bytes,
-                                  .max_rate_bytes_s = l->rate.bytes_s};
+                                  .max_rate_bytes_s = l->flight.rate.bytes_s};
     memcpy(f.stall_ns, s->stall_ns, sizeof f.stall_ns);
     sterna_loader_path(l, &f.path);
     stn_verdict(&f, s->verdict, sizeof s->verdict);
 }
 
 void sterna_loader_stats(sterna_loader *l, struct sterna_stats *out) {
-    struct stn_pool_stats pool;
     pthread_mutex_lock(&l->lock);
-    uint64_t now_ns = stn_now(l->env.clock);
-    uint64_t wanted_bytes = stn_loader_ahead_max(l) + l->escrow_bytes;
+    uint64_t now_ns = stn_now(l->env.flight.clock);
+    uint64_t wanted_bytes = stn_loader_ahead_max(l) + l->flight.escrow_bytes;
     stn_loader_account_stall(l, now_ns);
     *out = l->stats;
     out->elapsed_ns = (l->end_ns ? l->end_ns : now_ns) - l->opened_ns;
+    stn_flight_count(&l->flight, out);
     pthread_mutex_unlock(&l->lock);
-    stn_pool_stats(l->pool, &pool);
-    out->retries += atomic_load(&l->sink.retries);
-    out->late = atomic_load(&l->sink.late);
-    out->misrouted = atomic_load(&l->sink.misrouted);
-    out->corrupt = atomic_load(&l->sink.corrupt);
-    out->copied_bytes = stn_pool_copied_bytes(l->pool);
-    out->memory_bytes = pool.held_bytes;
-    out->memory_bytes_max = pool.held_bytes_max;
-    out->memory_budget_bytes = l->budget_bytes;
-    out->leases = stn_pool_leases(l->pool);
-    out->allocations = pool.allocations;
     judge(l, out, wanted_bytes);
 }
 
 void sterna_loader_path(sterna_loader *l, struct sterna_path *out) {
-    *out = (struct sterna_path){.phase = STERNA_PATH_LOCAL};
-    if (l->source->ops->path) l->source->ops->path(l->source, out);
+    stn_flight_path(&l->flight, out);
 }
 
 size_t sterna_loader_exceptions(sterna_loader *l, struct sterna_exception *out, size_t cap) {

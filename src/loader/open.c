@@ -110,7 +110,8 @@ static int make_items(sterna_loader *l, struct sterna_error *err) {
     uint64_t rows = STN_MAX(l->batch_rows, 1);
     l->ready_max_bytes = BATCHES_AHEAD * mean * rows;
     /* A source that has a path to learn may want more later than it does now. */
-    uint64_t most = l->source->ops->path ? STN_MIN(l->budget_bytes, LONG_PATH_BYTES) : 0;
+    struct stn_flight *fl = &l->flight;
+    uint64_t most = fl->source->ops->path ? STN_MIN(fl->budget_bytes, LONG_PATH_BYTES) : 0;
     most = STN_MAX(most, stn_loader_ahead_max(l));
     uint64_t n = STN_MIN(most / mean + rows, STN_MAX((uint64_t)ITEMS_MAX, 2 * rows));
     /* And no more than all epochs that may be begun have: a small data set opens at once. */
@@ -121,37 +122,14 @@ static int make_items(sterna_loader *l, struct sterna_error *err) {
     l->exceptions = stn_array(STN_EXCEPTIONS_MAX, sizeof *l->exceptions);
     if (!l->items || !l->item_extents || !l->exceptions) return stn_fail_memory(err, "the loader");
     /* Requests on their way, and as many again whose answers nobody waits for any more. */
-    if (stn_sink_init(&l->sink, 2 * l->n_items, l->schema->n_fields, l->pool, wake_loader, l) < 0)
-        return stn_fail_memory(err, "requests");
-    l->sink.clock = l->env.clock;
+    int rc = stn_flight_open_slots(fl, 2 * l->n_items, l->env.flight.clock, wake_loader, l, err);
+    if (rc < 0) return rc;
     for (uint32_t i = l->n_items; i-- > 0;) {
         l->items[i].extents = l->item_extents + (size_t)i * l->schema->n_fields;
         l->items[i].next = l->free_items;
         l->free_items = &l->items[i];
     }
     return STERNA_OK;
-}
-
-static int open_source(sterna_loader *l, struct sterna_error *err) {
-    if (stn_pool_open(&l->pool, l->budget_bytes, l->options.allocator, on_release, l) < 0)
-        return stn_fail_memory(err, "the pool");
-    struct stn_source_options options = {.threads = l->options.threads,
-                                         .fields = l->schema->numbers,
-                                         .n_fields = l->schema->n_fields};
-    int rc = l->env.open_source(l->env.ctx, &l->source, &l->sink, &options, err);
-    if (rc < 0) return rc;
-    unsigned timeout_ms =
-        l->options.request_timeout_ms ? l->options.request_timeout_ms : l->source->timeout_ms;
-    l->timeout_ns = timeout_ms * STN_NS_PER_MS;
-    return STERNA_OK;
-}
-
-static int set_rate(sterna_loader *l, struct sterna_error *err) {
-    uint64_t bytes_s;
-    int rc = stn_rate_of_environment(&bytes_s, err);
-    bytes_s = stn_rate_lower(bytes_s, l->options.max_rate_bytes_s);
-    stn_rate_init(&l->rate, bytes_s, l->opened_ns);
-    return rc;
 }
 
 static int init_locks(sterna_loader *l, struct sterna_error *err) {
@@ -164,9 +142,6 @@ static int init_locks(sterna_loader *l, struct sterna_error *err) {
 }
 
 static void init_lists(sterna_loader *l) {
-    stn_list_init(&l->open);
-    stn_list_init(&l->waiting);
-    stn_list_init(&l->starved);
     stn_list_init(&l->pending_items);
     for (size_t i = 0; i < STN_EPOCHS_AHEAD; i++) stn_list_init(&l->arrived[i]);
     l->building_end = &l->building;
@@ -196,10 +171,8 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
     sterna_selection_info(selection, &l->info);
     l->batch_rows = (uint32_t)STN_MIN((uint64_t)options->batch_size, l->info.n);
     l->pid = getpid();
-    l->opened_ns = l->watch.mark_ns = stn_now(env->clock);
-    l->retry = STN_RETRY_DEFAULT;
-    if (options->max_attempts) l->retry.max_attempts = options->max_attempts;
-    l->typical_bytes = 131072;
+    l->opened_ns = l->watch.mark_ns = stn_now(env->flight.clock);
+    stn_flight_init(&l->flight, &stn_loader_flight_ops, options->max_attempts);
     init_lists(l);
     rc = init_locks(l, err);
     if (rc < 0) { /* nothing else is open yet */
@@ -209,15 +182,19 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
         return rc;
     }
     rc = set_fields(l, options, err);
+    l->flight.schema = l->schema;
     if (rc == STERNA_OK && options->expect_selection)
         rc = stn_loader_check_hash(options->expect_selection, l->info.hash, "what was expected",
                                    err);
-    if (rc == STERNA_OK) rc = set_rate(l, err);
+    if (rc == STERNA_OK)
+        rc = stn_flight_set_rate(&l->flight, options->max_rate_bytes_s, l->opened_ns, err);
     if (rc == STERNA_OK) rc = stn_loader_set_budget(l, err);
     if (rc == STERNA_OK) rc = stn_loader_begin(l, options, err);
-    if (rc == STERNA_OK) rc = open_source(l, err);
+    if (rc == STERNA_OK)
+        rc = stn_flight_open(&l->flight, &env->flight, options->threads,
+                             options->request_timeout_ms, options->allocator, on_release, l, err);
     if (rc == STERNA_OK) rc = make_items(l, err);
-    l->begun_ns = stn_now(env->clock);
+    l->begun_ns = stn_now(env->flight.clock);
     if (rc == STERNA_OK) rc = start(l, err);
     if (rc < 0) sterna_loader_close(&l);
     *out = l;
@@ -234,9 +211,7 @@ int sterna_loader_open(sterna_loader **out, sterna_store *store, sterna_selectio
     struct sterna_store_info store_info;
     struct sterna_selection_info info;
     struct sterna_field fields[STN_FIELDS_MAX];
-    struct stn_loader_env env = {.clock = stn_clock_monotonic(),
-                                 .open_source = open_store_source,
-                                 .ctx = store,
+    struct stn_loader_env env = {.flight = {stn_clock_monotonic(), open_store_source, store},
                                  .fields = fields};
     stn_error_clear(err);
     *out = NULL;
@@ -277,8 +252,7 @@ void sterna_loader_close(sterna_loader **out) {
         stn_waker_wake(&l->waker);
         pthread_join(l->thread, NULL);
     }
-    if (l->source) l->source->ops->close(l->source);
-    stn_sink_fini(&l->sink);
+    stn_flight_stop(&l->flight);
     for (uint32_t i = 0; l->item_extents && i < l->n_items * l->schema->n_fields; i++)
         stn_block_release(&l->item_extents[i].own);
     for (uint32_t i = 0; l->items && i < l->n_items; i++) free(l->items[i].why);
@@ -286,7 +260,7 @@ void sterna_loader_close(sterna_loader **out) {
     release_batches(l->ready);
     release_batches(l->pending);
     stn_loader_return_given(l);
-    stn_pool_close(&l->pool);
+    stn_pool_close(&l->flight.pool);
     for (uint64_t i = 0; i < l->n_epochs; i++)
         stn_epoch_fini(&l->epochs[(l->first_epoch + i) % STN_EPOCHS_AHEAD]);
     free(l->items);

@@ -8,10 +8,12 @@ static struct stn_item *take_item(sterna_loader *l, struct stn_epoch *epoch, uin
     struct stn_item *item = l->free_items;
     struct stn_extent *extents = item->extents;
     l->free_items = item->next;
-    *item = (struct stn_item){.row = row,
+    *item = (struct stn_item){.turn = epoch->state.epoch,
+                              .row = row,
+                              .id = sterna_selection_ids(l->selection)[index],
                               .index = index,
                               .own = own,
-                              .epoch = epoch,
+                              .of = epoch,
                               .extents = extents,
                               .label = STERNA_LABEL_NONE};
     memset(extents, 0, l->schema->n_fields * sizeof *extents);
@@ -21,12 +23,14 @@ static struct stn_item *take_item(sterna_loader *l, struct stn_epoch *epoch, uin
 }
 
 uint64_t stn_loader_ahead_max(const sterna_loader *l) {
-    return atomic_load_explicit(&l->source->ahead_bytes, memory_order_relaxed) +
-           atomic_load_explicit(&l->source->slack_bytes, memory_order_relaxed) + l->ready_max_bytes;
+    return atomic_load_explicit(&l->flight.source->ahead_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&l->flight.source->slack_bytes, memory_order_relaxed) +
+           l->ready_max_bytes;
 }
 
 static int enough_ahead(const sterna_loader *l) {
-    int idle = !l->ready && !l->building && !l->open.n && !l->oldest_slot && !l->waiting.n;
+    const struct stn_flight *fl = &l->flight;
+    int idle = !l->ready && !l->building && !fl->open.n && !fl->oldest_slot && !fl->waiting.n;
     return l->ahead_bytes >= stn_loader_ahead_max(l) && !idle;
 }
 
@@ -52,7 +56,7 @@ static void plan_batch(sterna_loader *l) {
     struct stn_epoch *epoch = asking_epoch(l, &row, &index, &own, &rc);
     if (!epoch || rc != STERNA_OK) return;
     uint32_t n_own = (uint32_t)STN_MIN(epoch->n_open + (uint64_t)own, epoch->plan.batch_size);
-    sterna_batch *b = stn_batch_new(l->pool, l->schema, stn_plan_width(&epoch->plan, n_own));
+    sterna_batch *b = stn_batch_new(l->flight.pool, l->schema, stn_plan_width(&epoch->plan, n_own));
     if (!b) {
         stn_loader_fail(l, STERNA_ENOMEM, "out of memory for a batch");
         return;
@@ -78,8 +82,8 @@ static void plan_batch(sterna_loader *l) {
 }
 
 static int acquire(sterna_loader *l, uint64_t bytes, struct stn_block **block) {
-    uint64_t reserve = l->building || l->ready ? l->escrow_bytes : 0;
-    int rc = stn_pool_acquire(l->pool, bytes, reserve, block);
+    uint64_t reserve = l->building || l->ready ? l->flight.escrow_bytes : 0;
+    int rc = stn_pool_acquire(l->flight.pool, bytes, reserve, block);
     if (rc == STERNA_ENOMEM) stn_loader_fail(l, rc, "out of memory for a batch");
     return rc;
 }
@@ -94,7 +98,7 @@ static int admit_batch(sterna_loader *l) {
         stn_batch_take_block(b, &block);
     }
     for (struct stn_item *item; (item = stn_list_take(&l->pending_items));)
-        stn_list_append(&l->open, item);
+        stn_list_append(&l->flight.open, item);
     l->pending = NULL;
     *l->building_end = b;
     l->building_end = &b->next;
@@ -124,7 +128,7 @@ static void plan_ahead_arrival(sterna_loader *l) {
         int own, rc;
         struct stn_epoch *epoch = asking_epoch(l, &row, &index, &own, &rc);
         if (!epoch || rc != STERNA_OK) return;
-        stn_list_append(&l->open, take_item(l, epoch, row, index, own));
+        stn_list_append(&l->flight.open, take_item(l, epoch, row, index, own));
     }
 }
 

@@ -265,7 +265,7 @@ static void test_the_environment_bounds_each_loader(void **state) {
         setenv("STERNA_MAX_RATE", rows[i].text, 1);
         o.max_rate_bytes_s = rows[i].option;
         assert_ok(sim_open(&sim, &loader, &o, NULL));
-        assert_int_equal(loader->rate.bytes_s, rows[i].want);
+        assert_int_equal(loader->flight.rate.bytes_s, rows[i].want);
         sterna_loader_close(&loader);
     }
     struct sterna_loader_options o = sim_options();

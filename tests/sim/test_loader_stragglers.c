@@ -138,7 +138,7 @@ static void go_on(struct reading *r, uint64_t epochs, size_t n_batches) {
     struct sterna_stats stats;
     sterna_loader_stats(loader, &stats);
     assert_int_equal(stats.duplicates + stats.missing + stats.errors + stats.corrupt, 0);
-    loader->source->ops->path(loader->source, &r->path);
+    stn_flight_path(&loader->flight, &r->path);
     sterna_loader_close(&loader);
 }
 

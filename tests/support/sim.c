@@ -182,12 +182,8 @@ static void give(struct sim *sim, sterna_loader *loader) {
 int sim_open(struct sim *sim, sterna_loader **out, const struct sterna_loader_options *options,
              struct sterna_error *err) {
     static const struct sterna_field field = {"image", STERNA_KIND_IMAGE, 0};
-    struct stn_loader_env env = {.clock = &sim->clock,
-                                 .stepped = 1,
-                                 .open_source = open_source,
-                                 .ctx = sim,
-                                 .fields = &field,
-                                 .n_fields = 1};
+    struct stn_loader_env env = {
+        .flight = {&sim->clock, open_source, sim}, .stepped = 1, .fields = &field, .n_fields = 1};
     int rc = stn_loader_open(out, &env, sim->selection, options, err);
     for (int i = 0; i < BUFFERS_AHEAD && rc == STERNA_OK; i++) give(sim, *out);
     return rc;
