@@ -81,7 +81,9 @@ static int retry(struct stn_snapshot *out, const char *path, enum stn_catalog_mo
                         "%s: was left in the middle of a write, and cannot be recovered where it "
                         "cannot be written: open the store once as a user who can write it",
                         path);
-    return attempt(out, path, STN_SQL_IMMUTABLE, err);
+    int rc = attempt(out, path, STN_SQL_IMMUTABLE, err);
+    out->unlocked = rc == STERNA_OK;
+    return rc;
 }
 
 static int check_id(const struct stn_snapshot *s, const uint8_t *dataset_id,

@@ -10,6 +10,7 @@ struct stn_snapshot {
     struct stn_sql sql;
     struct stn_schema schema;
     int lengths_unknown; /* the catalogue's */
+    int unlocked;        /* the file was taken for unchanging */
 };
 
 /* dataset_id (may be NULL): EMISMATCH if the file is another data set's by now. `path` is borrowed.
