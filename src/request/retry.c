@@ -4,14 +4,14 @@
 #include "base/philox.h"
 
 /* An answer that will be the same next time is final: the sample is not there, or the file is of
- * another format. A wrong checksum is not: the next copy may be whole. */
+ * another format. A wrong checksum is not: the next copy may be whole. That nobody can be reached a
+ * source says when it has tried for as long as an outage may last: once is enough. */
 static int may_pass(int code) {
     switch (code) {
     case STERNA_EIO:
     case STERNA_ETIMEOUT:
     case STERNA_EPROTO:
     case STERNA_ECORRUPT:
-    case STERNA_EUNREACHABLE:
     case STERNA_EBUSY:
     case STERNA_ECANCELED:
     case STERNA_ENOMEM:

@@ -21,8 +21,8 @@ static void test_retry_only_what_may_pass(void **state) {
     static const struct {
         int code, again;
     } rows[] = {
-        {STERNA_EIO, 1},       {STERNA_ETIMEOUT, 1}, {STERNA_EPROTO, 1},  {STERNA_ECORRUPT, 1},
-        {STERNA_ENOTFOUND, 0}, {STERNA_EFORMAT, 0},  {STERNA_EDECODE, 0},
+        {STERNA_EIO, 1},          {STERNA_ETIMEOUT, 1},  {STERNA_EPROTO, 1},  {STERNA_ECORRUPT, 1},
+        {STERNA_EUNREACHABLE, 0}, {STERNA_ENOTFOUND, 0}, {STERNA_EFORMAT, 0}, {STERNA_EDECODE, 0},
     };
     for (size_t i = 0; i < STN_COUNT(rows); i++) {
         uint64_t wait = stn_retry_wait_ns(&STN_RETRY_DEFAULT, 1, rows[i].code, 0);
