@@ -73,6 +73,11 @@ void stn_flight_path(const struct stn_flight *fl, struct sterna_path *out) {
     if (fl->source->ops->path) fl->source->ops->path(fl->source, out);
 }
 
+int stn_flight_is_idle(const struct stn_flight *fl) {
+    int asks = fl->paced || (fl->open.n && !fl->starved.n);
+    return !fl->oldest_slot && !fl->waiting.n && !asks;
+}
+
 uint64_t stn_flight_next_ns(const struct stn_flight *fl) {
     uint64_t at = UINT64_MAX;
     if (fl->timeout_ns && fl->oldest_slot) at = fl->oldest_slot->sent_ns + fl->timeout_ns;

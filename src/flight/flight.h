@@ -113,6 +113,8 @@ void stn_flight_stop(struct stn_flight *fl);
 /* Fills what is known here: requests, bytes in flight, memory, what went wrong on the way. */
 void stn_flight_count(struct stn_flight *fl, struct sterna_stats *out);
 void stn_flight_path(const struct stn_flight *fl, struct sterna_path *out);
+/* 1: nothing is on its way or will be by itself; what is open waits behind what finds no room. */
+int stn_flight_is_idle(const struct stn_flight *fl);
 /* When the next turn is due: a time-out, a retry, or the rate allows more; UINT64_MAX: none. */
 uint64_t stn_flight_next_ns(const struct stn_flight *fl);
 

@@ -108,9 +108,8 @@ void stn_loader_account_stall(sterna_loader *l, uint64_t now_ns) {
 
 void stn_loader_conclude(sterna_loader *l) {
     const struct stn_flight *fl = &l->flight;
-    int idle = !fl->oldest_slot && !fl->waiting.n && !fl->open.n;
     l->ended = l->n_epochs == 0 && l->first_epoch >= l->end_epoch;
-    l->no_room = idle && !l->ready && (l->pending || fl->starved.n);
+    l->no_room = stn_flight_is_idle(fl) && !l->ready && (l->pending || fl->starved.n);
     if (l->ready || l->ended) l->watch.polled = 0;
     atomic_store(&l->wants_room, l->pending || fl->starved.n);
 }

@@ -328,6 +328,12 @@ static void test_loader_gives_up_what_it_has_no_memory_for(void **state) {
     }
 }
 
+static uint64_t large_bytes;
+static uint64_t length_large(uint64_t index) {
+    (void)index;
+    return large_bytes;
+}
+
 static void test_loader_leases_are_named_instead_of_a_hang(void **state) {
     (void)state;
     struct sim sim;
@@ -355,6 +361,37 @@ static void test_loader_leases_are_named_instead_of_a_hang(void **state) {
     assert_int_equal(rc, STERNA_END);
     sterna_loader_close(&loader);
     sim_fini(&sim);
+}
+
+static void test_loader_leases_are_named_whatever_waits(void **state) {
+    (void)state;
+    for (int order = STERNA_ORDER_STRICT; order <= STERNA_ORDER_ARRIVAL; order++)
+        for (uint64_t bytes = 1000; bytes <= 300000; bytes *= 17)
+            for (uint32_t seed = 0; seed < 3; seed++) {
+                struct sim sim;
+                struct sterna_error err;
+                sim_init(&sim, 200);
+                large_bytes = bytes;
+                sim.length = length_large;
+                sim.lengths_unknown = 1;
+                sim.answer = answer_jittered;
+                sim.seed = seed;
+                sim_make_selection(&sim);
+                struct sterna_loader_options o = sim_options();
+                o.order = (enum sterna_order)order;
+                o.batch_size = 4;
+                o.memory_bytes = 22 * 327680;
+                sterna_loader *loader;
+                sterna_batch *held[51]; /* and one for the end */
+                size_t n = 0;
+                assert_ok(sim_open(&sim, &loader, &o, NULL));
+                int rc;
+                while ((rc = sim_next(&sim, loader, &held[n], &err)) == STERNA_OK) n++;
+                if (rc == STERNA_EBUDGET) assert_non_null(strstr(err.message, "batches held"));
+                for (size_t i = 0; i < n; i++) sterna_batch_release(&held[i]);
+                sterna_loader_close(&loader);
+                sim_fini(&sim);
+            }
 }
 
 static void test_loader_allocates_nothing_once_warm(void **state) {
@@ -437,6 +474,7 @@ int main(void) {
         cmocka_unit_test(test_loader_unknown_lengths_never_deadlock),
         cmocka_unit_test(test_loader_gives_up_what_it_has_no_memory_for),
         cmocka_unit_test(test_loader_leases_are_named_instead_of_a_hang),
+        cmocka_unit_test(test_loader_leases_are_named_whatever_waits),
         cmocka_unit_test(test_loader_allocates_nothing_once_warm),
         cmocka_unit_test(test_loader_copy_is_the_contiguous_form),
         cmocka_unit_test(test_loader_cancel_is_final),
