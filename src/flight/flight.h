@@ -135,7 +135,8 @@ void stn_flight_unlink_slot(struct stn_flight *fl,
 
 void stn_list_init(struct stn_list *list);
 void stn_list_append(struct stn_list *list, struct stn_item *item);
-void stn_list_insert(struct stn_list *list, struct stn_item *item); /* keeps the order */
+void stn_list_insert(struct stn_list *list, struct stn_item *item);   /* keeps the order */
+void stn_list_prepend(struct stn_list *list, struct stn_list *front); /* which is empty then */
 void stn_list_remove(struct stn_list *list, struct stn_item *item);
 struct stn_item *stn_list_take(struct stn_list *list); /* the first, or NULL */
 

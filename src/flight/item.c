@@ -30,6 +30,15 @@ void stn_list_insert(struct stn_list *list, struct stn_item *item) {
     list->n++;
 }
 
+void stn_list_prepend(struct stn_list *list, struct stn_list *front) {
+    if (!front->first) return;
+    *front->end = list->first;
+    list->first = front->first;
+    if (!*front->end) list->end = front->end;
+    list->n += front->n;
+    stn_list_init(front);
+}
+
 struct stn_item *stn_list_take(struct stn_list *list) {
     struct stn_item *item = list->first;
     if (!item) return NULL;

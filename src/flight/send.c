@@ -142,18 +142,29 @@ static void submit(struct stn_flight *fl, struct parcel *p, uint64_t now_ns) {
     p->n = 0;
 }
 
+/* It would take the memory that one nearer than it waits for. */
+static int must_wait(const struct stn_flight *fl, const struct stn_item *item) {
+    return fl->starved.n && stn_item_is_farther(item, fl->starved.first) &&
+           stn_item_own_bytes(fl, item);
+}
+
 void stn_flight_send(struct stn_flight *fl, uint64_t now_ns) {
     struct parcel parcel;
+    struct stn_list aside;
     int rc = STERNA_OK;
     parcel.n = 0;
+    stn_list_init(&aside);
     fl->paced = 0;
     for (struct stn_item *item; rc != STERNA_AGAIN && (item = fl->open.first);) {
         fl->paced = !stn_rate_allows(&fl->rate, now_ns);
         if (fl->paced) break;
-        if (fl->starved.n && stn_item_is_farther(item, fl->starved.first) &&
-            stn_item_own_bytes(fl, item))
-            break;
+        int waits = must_wait(fl, item);
+        if (waits && fl->oldest_slot) break;
         stn_list_take(&fl->open);
+        if (waits) { /* nothing is on its way: one behind it may have its place already */
+            stn_list_append(&aside, item);
+            continue;
+        }
         rc = prepare(fl, item, &parcel.requests[parcel.n], now_ns);
         if (rc == STERNA_OK) {
             if (fl->rate.bytes_s) stn_rate_take(&fl->rate, payload_bytes(fl, item), now_ns);
@@ -161,7 +172,6 @@ void stn_flight_send(struct stn_flight *fl, uint64_t now_ns) {
         } else if (rc == STERNA_EBUDGET) {
             item->status = ITEM_STARVED;
             stn_list_insert(&fl->starved, item);
-            rc = STERNA_AGAIN; /* those farther ahead would take what it waits for */
         } else if (rc == STERNA_ENOMEM) {
             item->attempts++;
             stn_item_try_again(fl, item, rc, "out of memory", now_ns);
@@ -170,5 +180,6 @@ void stn_flight_send(struct stn_flight *fl, uint64_t now_ns) {
         }
         if (parcel.n == SUBMIT_AT_ONCE) submit(fl, &parcel, now_ns);
     }
+    stn_list_prepend(&fl->open, &aside);
     submit(fl, &parcel, now_ns);
 }
