@@ -122,8 +122,9 @@ int stn_store_check(const sterna_store *store, struct sterna_error *err) {
                     store->shown);
 }
 
-int stn_store_source_open(struct stn_source **out, sterna_store *store, struct stn_sink *sink,
+int stn_store_source_open(void *handle, struct stn_source **out, struct stn_sink *sink,
                           const struct stn_source_options *options, struct sterna_error *err) {
+    sterna_store *store = handle;
     *out = NULL;
     int rc = stn_store_check(store, err);
     if (rc < 0) return rc;

@@ -34,8 +34,8 @@ int stn_store_list(sterna_store *store, struct sterna_error *err);
 /* *listed: 0 if such a store's catalogue was never filled, by this handle or an earlier one. */
 int stn_store_is_listed(sterna_store *store, int *listed, struct sterna_error *err);
 
-/* Opens the store's reading side. */
-int stn_store_source_open(struct stn_source **out, sterna_store *store, struct stn_sink *sink,
+/* Opens the reading side of a store (a sterna_store: as a flight asks for it). */
+int stn_store_source_open(void *store, struct stn_source **out, struct stn_sink *sink,
                           const struct stn_source_options *options, struct sterna_error *err);
 
 #endif

@@ -42,6 +42,10 @@ STERNA_API const uint8_t (*sterna_batch_ids(const sterna_batch *b))[STERNA_ID_BY
 STERNA_API const uint8_t *sterna_batch_valid(const sterna_batch *b);
 STERNA_API const int *sterna_batch_errors(const sterna_batch *b);
 
+/* Why row `row` has an error: what failed, and where (file, host), in words; "" for a row that has
+ * none. Lives as long as the lease. */
+STERNA_API const char *sterna_batch_reason(const sterna_batch *b, uint32_t row);
+
 /* Labels (STERNA_LABEL_NONE where there is none). */
 STERNA_API const int64_t *sterna_batch_labels(const sterna_batch *b);
 

@@ -6,6 +6,7 @@
 #include "sterna/copy.h"
 #include "sterna/dlpack.h"
 #include "sterna/error.h"
+#include "sterna/fetch.h"
 #include "sterna/ingest.h"
 #include "sterna/loader.h"
 #include "sterna/log.h"

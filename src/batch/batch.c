@@ -2,7 +2,31 @@
 #include "batch/batch.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
+
+struct stn_schema *stn_schema_new(void) {
+    struct stn_schema *schema = calloc(1, sizeof *schema);
+    if (schema) atomic_init(&schema->refs, 1);
+    return schema;
+}
+
+int stn_schema_choose(struct stn_schema *schema, const struct sterna_field *fields,
+                      uint32_t n_fields, const char *name, uint32_t *at, struct sterna_error *err) {
+    for (uint32_t f = 0; f < schema->n_fields; f++)
+        if (strcmp(schema->names[f], name) == 0)
+            return stn_fail(err, STERNA_EINVAL, "field '%s' is named twice", name);
+    for (*at = 0; *at < n_fields; ++*at) {
+        const struct sterna_field *field = &fields[*at];
+        if (strcmp(field->name, name) != 0) continue;
+        uint32_t f = schema->n_fields++;
+        schema->numbers[f] = (uint8_t)field->number;
+        schema->kinds[f] = field->kind;
+        snprintf(schema->names[f], sizeof schema->names[f], "%s", name);
+        return STERNA_OK;
+    }
+    return stn_fail(err, STERNA_ENOTFOUND, "the store has no field '%s'", name);
+}
 
 struct stn_schema *stn_schema_retain(struct stn_schema *schema) {
     atomic_fetch_add_explicit(&schema->refs, 1, memory_order_relaxed);
@@ -102,6 +126,16 @@ void stn_batch_set_row(sterna_batch *b, uint32_t row, struct stn_extent *extents
     }
 }
 
+void stn_batch_fail_row(sterna_batch *b, uint32_t row, int code, char **why) {
+    b->errors[row] = code;
+    if (*why && !b->reasons) b->reasons = stn_array(b->info.n_rows, sizeof *b->reasons);
+    if (b->reasons)
+        b->reasons[row] = *why;
+    else
+        free(*why);
+    *why = NULL;
+}
+
 void stn_batch_repeat_row(sterna_batch *b, uint32_t to, uint32_t from) {
     b->index[to] = b->index[from];
     b->labels[to] = b->labels[from];
@@ -123,6 +157,10 @@ const uint8_t (*sterna_batch_ids(const sterna_batch *b))[STERNA_ID_BYTES] {
 }
 const uint8_t *sterna_batch_valid(const sterna_batch *b) { return b->valid; }
 const int *sterna_batch_errors(const sterna_batch *b) { return b->errors; }
+const char *sterna_batch_reason(const sterna_batch *b, uint32_t row) {
+    if (row >= b->info.n_rows || b->errors[row] == STERNA_OK) return "";
+    return b->reasons && b->reasons[row] ? b->reasons[row] : sterna_strerror(b->errors[row]);
+}
 const int64_t *sterna_batch_labels(const sterna_batch *b) { return b->labels; }
 
 int sterna_batch_field(const sterna_batch *b, uint32_t f, struct sterna_field_view *out) {
@@ -161,7 +199,7 @@ int sterna_batch_copy(const sterna_batch *b, uint32_t f, uint8_t *dst, uint64_t 
 int sterna_batch_state(const sterna_batch *b, void *buf, size_t cap, size_t *size) {
     *size = b->state_bytes;
     if (cap < b->state_bytes) return STERNA_EINVAL;
-    memcpy(buf, b->state, b->state_bytes);
+    if (b->state_bytes) memcpy(buf, b->state, b->state_bytes);
     return STERNA_OK;
 }
 
@@ -180,6 +218,8 @@ void sterna_batch_release(sterna_batch **out) {
     for (size_t i = 0; i < n_owns; i++) stn_block_release(&b->owns[i]);
     stn_block_release(&b->block);
     stn_schema_release(&b->schema);
+    for (uint32_t i = 0; b->reasons && i < b->info.n_rows; i++) free(b->reasons[i]);
+    free(b->reasons);
     free(b->state);
     free(b->message);
     int leased = b->leased;

@@ -14,6 +14,10 @@ struct stn_schema { /* the fields a loader reads; shared by its batches, which m
     enum sterna_kind kinds[32];
     char names[32][64];
 };
+struct stn_schema *stn_schema_new(void); /* without fields; NULL without memory */
+/* Adds the field of that name, *at of the store's fields. ENOTFOUND; EINVAL: it is there twice. */
+int stn_schema_choose(struct stn_schema *schema, const struct sterna_field *fields,
+                      uint32_t n_fields, const char *name, uint32_t *at, struct sterna_error *err);
 struct stn_schema *stn_schema_retain(struct stn_schema *schema);
 void stn_schema_release(struct stn_schema **schema);
 
@@ -42,6 +46,7 @@ struct sterna_batch {
     uint8_t (*ids)[STERNA_ID_BYTES];
     uint8_t *valid;
     int *errors;
+    char **reasons; /* why, in words, malloc'ed like the array; NULL: none, or no memory for them */
     int64_t *labels;
     struct stn_column *columns; /* n_fields */
     struct stn_block *block;    /* all rows one after another, or NULL */
@@ -75,6 +80,8 @@ void stn_batch_lease(sterna_batch *b);
 
 /* Row i holds this sample now; the extents' own blocks are taken over. */
 void stn_batch_set_row(sterna_batch *b, uint32_t row, struct stn_extent *extents);
+/* Row i has nothing, and why; the words (may be NULL) are taken over. */
+void stn_batch_fail_row(sterna_batch *b, uint32_t row, int code, char **why);
 /* Row `to` shows what row `from` shows (padding, substitution). */
 void stn_batch_repeat_row(sterna_batch *b, uint32_t to, uint32_t from);
 

@@ -1,6 +1,8 @@
 /* Opening and closing, and what is counted. */
 #include "flight/flight.h"
 
+#include "base/machine.h"
+
 #define TYPICAL_BYTES 131072 /* until lengths have been seen */
 
 void stn_flight_init(struct stn_flight *fl, const struct stn_flight_ops *ops,
@@ -11,6 +13,10 @@ void stn_flight_init(struct stn_flight *fl, const struct stn_flight_ops *ops,
     stn_list_init(&fl->open);
     stn_list_init(&fl->waiting);
     stn_list_init(&fl->starved);
+}
+
+void stn_flight_set_budget(struct stn_flight *fl, uint64_t memory_bytes) {
+    fl->budget_bytes = memory_bytes ? memory_bytes : stn_memory_limit() / 4 / stn_local_ranks();
 }
 
 int stn_flight_set_rate(struct stn_flight *fl, uint64_t max_rate_bytes_s, uint64_t now_ns,

@@ -77,6 +77,7 @@ struct stn_flight {
     struct stn_list waiting;                    /* for their next attempt */
     struct stn_list starved;                    /* for memory */
     struct stn_slot *oldest_slot, *newest_slot; /* in flight, by time of sending */
+    uint64_t n_abandoned; /* requests whose answers nobody waits for, but may come */
     double typical_bytes; /* high quantile of lengths, where they are not known */
     int paced;            /* max_rate held a request back */
     uint64_t youngest_sent_ns, youngest_answered_ns; /* of all requests that were answered */
@@ -88,6 +89,8 @@ struct stn_flight {
 /* Lists and bounds, no memory. max_attempts 0: chosen. */
 void stn_flight_init(struct stn_flight *fl, const struct stn_flight_ops *ops,
                      unsigned max_attempts);
+/* 0: a quarter of the host's or cgroup's memory, divided by the ranks on this host. */
+void stn_flight_set_budget(struct stn_flight *fl, uint64_t memory_bytes);
 /* max_rate and STERNA_MAX_RATE: the smaller one counts. */
 int stn_flight_set_rate(struct stn_flight *fl, uint64_t max_rate_bytes_s, uint64_t now_ns,
                         struct sterna_error *err);
@@ -138,7 +141,11 @@ void stn_list_append(struct stn_list *list, struct stn_item *item);
 void stn_list_insert(struct stn_list *list, struct stn_item *item);   /* keeps the order */
 void stn_list_prepend(struct stn_list *list, struct stn_list *front); /* which is empty then */
 void stn_list_remove(struct stn_list *list, struct stn_item *item);
-struct stn_item *stn_list_take(struct stn_list *list); /* the first, or NULL */
+void stn_list_remove_of(struct stn_list *list, const void *of); /* all that belong to it */
+struct stn_item *stn_list_take(struct stn_list *list);          /* the first, or NULL */
+
+/* Bytes to count with for a field of such a length: what is typical if it is not known. */
+uint64_t stn_flight_expect_bytes(const struct stn_flight *fl, uint32_t length);
 
 int stn_item_is_farther(const struct stn_item *a, const struct stn_item *b);
 /* Bytes it will take of the budget when it is asked for, besides its place in a batch's run. */

@@ -58,6 +58,20 @@ void stn_list_remove(struct stn_list *list, struct stn_item *gone) {
     if (!list->first) list->end = &list->first;
 }
 
+void stn_list_remove_of(struct stn_list *list, const void *of) {
+    struct stn_list rest;
+    stn_list_init(&rest);
+    for (struct stn_item *item; (item = stn_list_take(list));)
+        if (item->of != of) stn_list_append(&rest, item);
+    *list = rest;
+    if (!list->first) list->end = &list->first;
+}
+
+uint64_t stn_flight_expect_bytes(const struct stn_flight *fl, uint32_t length) {
+    if (length == STERNA_LENGTH_UNKNOWN) return (uint64_t)fl->typical_bytes;
+    return length == STERNA_LENGTH_NULL ? 0 : length;
+}
+
 int stn_item_owns_memory(const struct stn_flight *fl, const struct stn_item *item) {
     int owns = 0;
     for (uint32_t f = 0; f < fl->schema->n_fields; f++) owns |= item->extents[f].own != NULL;

@@ -60,6 +60,8 @@ void stn_flight_land(struct stn_flight *fl, uint64_t now_ns) {
             } else {
                 land_sample(fl, item, slot);
             }
+        } else {
+            fl->n_abandoned--;
         }
         stn_sink_close_slot(&fl->sink, slot);
     }
@@ -75,6 +77,7 @@ void stn_flight_abandon(struct stn_flight *fl, struct stn_item *item) {
     }
     item->slot = NULL;
     item->unprepared = 1;
+    fl->n_abandoned++;
     fl->source->ops->cancel(fl->source, stn_sink_ticket(&fl->sink, slot));
 }
 

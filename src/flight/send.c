@@ -105,13 +105,8 @@ static int prepare(struct stn_flight *fl, struct stn_item *item, struct stn_requ
 /* What the answer will bring, as far as it is known. */
 static uint64_t payload_bytes(const struct stn_flight *fl, const struct stn_item *item) {
     uint64_t sum = 0;
-    for (uint32_t f = 0; f < fl->schema->n_fields; f++) {
-        uint32_t length = fl->ops->length(fl, item, f);
-        if (length == STERNA_LENGTH_UNKNOWN)
-            sum += (uint64_t)fl->typical_bytes;
-        else if (length != STERNA_LENGTH_NULL)
-            sum += length;
-    }
+    for (uint32_t f = 0; f < fl->schema->n_fields; f++)
+        sum += stn_flight_expect_bytes(fl, fl->ops->length(fl, item, f));
     return sum;
 }
 

@@ -1,6 +1,5 @@
 /* How much memory: lengths of samples, and the smallest budget with which any batch can be
  * composed. */
-#include "base/machine.h"
 #include "loader/loader.h"
 
 uint32_t stn_loader_length(const sterna_loader *l, uint32_t field, uint64_t index) {
@@ -11,10 +10,7 @@ uint64_t stn_loader_sample_bytes(const sterna_loader *l, uint64_t index) {
     uint64_t sum = 0;
     for (uint32_t f = 0; f < l->schema->n_fields; f++) {
         uint32_t bytes = stn_loader_length(l, f, index);
-        if (bytes == STERNA_LENGTH_UNKNOWN)
-            sum += stn_align_up((uint64_t)l->flight.typical_bytes);
-        else if (bytes != STERNA_LENGTH_NULL)
-            sum += stn_align_up(bytes);
+        sum += stn_align_up(stn_flight_expect_bytes(&l->flight, bytes));
     }
     return sum;
 }
@@ -89,8 +85,7 @@ int stn_loader_set_budget(sterna_loader *l, struct sterna_error *err) {
         l->lengths_known &= is_known(l, i);
     }
     l->flight.escrow_bytes = max_sample;
-    l->flight.budget_bytes = l->options.memory_bytes ? l->options.memory_bytes
-                                                     : stn_memory_limit() / 4 / stn_local_ranks();
+    stn_flight_set_budget(&l->flight, l->options.memory_bytes);
     /* The cheap bound first: it nearly always suffices. */
     uint64_t bound;
     if (!__builtin_mul_overflow(max_sample, (uint64_t)l->batch_rows + 2, &bound) &&

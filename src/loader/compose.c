@@ -14,8 +14,7 @@ static void refuse(sterna_batch *b, int code, const uint8_t *id, const char *why
     if (b->code) return; /* the first reason counts */
     char text[STERNA_ID_TEXT_BYTES], message[STERNA_MESSAGE_BYTES];
     sterna_id_format(id, text);
-    snprintf(message, sizeof message, "sample %s: %s%s", text, why ? why : sterna_strerror(code),
-             advice);
+    snprintf(message, sizeof message, "sample %s: %s%s", text, why, advice);
     b->code = code;
     b->message = strdup(message);
 }
@@ -29,12 +28,13 @@ static void place_row(sterna_loader *l, sterna_batch *b, struct stn_item *item) 
     stn_batch_set_row(b, row, item->extents);
     b->valid[row] = item->own && item->status == ITEM_LANDED;
     if (item->status != ITEM_FAILED) return;
-    b->errors[row] = item->code;
+    stn_batch_fail_row(b, row, item->code, &item->why);
     l->stats.errors++;
+    const char *why = sterna_batch_reason(b, row);
     if (l->options.on_error == STERNA_ON_ERROR_RAISE)
-        refuse(b, item->code, b->ids[row], item->why, policy_hint);
+        refuse(b, item->code, b->ids[row], why, policy_hint);
     else if (l->stats.errors > l->options.max_errors)
-        refuse(b, STERNA_EERRORS, b->ids[row], item->why, ": one more than --max-errors allows");
+        refuse(b, STERNA_EERRORS, b->ids[row], why, ": one more than --max-errors allows");
 }
 
 /* The nearest whole row before it, or else after it; UINT32_MAX if all failed. */

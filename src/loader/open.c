@@ -45,30 +45,11 @@ static int check_options(const struct sterna_loader_options *o, struct sterna_er
 
 /* ---- fields ---- */
 
-static int add_field(sterna_loader *l, const char *name, struct sterna_error *err) {
-    struct stn_schema *schema = l->schema;
-    for (uint32_t i = 0; i < l->env.n_fields; i++) {
-        const struct sterna_field *field = &l->env.fields[i];
-        if (strcmp(field->name, name) != 0) continue;
-        for (uint32_t f = 0; f < schema->n_fields; f++)
-            if (l->field_at[f] == i)
-                return stn_fail(err, STERNA_EINVAL, "field '%s' is named twice", name);
-        uint32_t f = schema->n_fields++;
-        schema->numbers[f] = (uint8_t)field->number;
-        schema->kinds[f] = field->kind;
-        snprintf(schema->names[f], sizeof schema->names[f], "%s", name);
-        l->field_at[f] = i;
-        return STERNA_OK;
-    }
-    return stn_fail(err, STERNA_ENOTFOUND, "the store has no field '%s'", name);
-}
-
 static int set_fields(sterna_loader *l, const struct sterna_loader_options *o,
                       struct sterna_error *err) {
     size_t n = o->fields ? o->n_fields : l->env.n_fields;
-    l->schema = calloc(1, sizeof *l->schema);
+    l->schema = stn_schema_new();
     if (!l->schema) return stn_fail_memory(err, "fields");
-    atomic_init(&l->schema->refs, 1);
     if (l->info.n > 0 && l->env.n_fields != l->info.n_fields &&
         l->info.n_fields < l->env.n_fields && !o->fields)
         n = l->info.n_fields; /* the selection is older than the newest fields */
@@ -76,7 +57,9 @@ static int set_fields(sterna_loader *l, const struct sterna_loader_options *o,
         return stn_fail(err, STERNA_EINVAL, "%zu fields: 1 to %d can be read", n, STN_FIELDS_MAX);
     int rc = STERNA_OK;
     for (size_t i = 0; i < n && rc == STERNA_OK; i++)
-        rc = add_field(l, o->fields ? o->fields[i] : l->env.fields[i].name, err);
+        rc = stn_schema_choose(l->schema, l->env.fields, l->env.n_fields,
+                               o->fields ? o->fields[i] : l->env.fields[i].name, &l->field_at[i],
+                               err);
     for (uint32_t f = 0; f < l->schema->n_fields && rc == STERNA_OK; f++)
         if (l->field_at[f] >= l->info.n_fields)
             rc = stn_fail(err, STERNA_EMISMATCH,
@@ -201,17 +184,12 @@ int stn_loader_open(sterna_loader **out, const struct stn_loader_env *env,
     return rc;
 }
 
-static int open_store_source(void *store, struct stn_source **out, struct stn_sink *sink,
-                             const struct stn_source_options *options, struct sterna_error *err) {
-    return stn_store_source_open(out, store, sink, options, err);
-}
-
 int sterna_loader_open(sterna_loader **out, sterna_store *store, sterna_selection *selection,
                        const struct sterna_loader_options *options, struct sterna_error *err) {
     struct sterna_store_info store_info;
     struct sterna_selection_info info;
     struct sterna_field fields[STN_FIELDS_MAX];
-    struct stn_loader_env env = {.flight = {stn_clock_monotonic(), open_store_source, store},
+    struct stn_loader_env env = {.flight = {stn_clock_monotonic(), stn_store_source_open, store},
                                  .fields = fields};
     stn_error_clear(err);
     *out = NULL;

@@ -97,7 +97,7 @@ static void add_event(struct sim *sim, struct sim_event event) {
     *at = e;
 }
 
-static int sim_submit(struct stn_source *base, const struct stn_request *requests, size_t n) {
+static int take_requests(struct stn_source *base, const struct stn_request *requests, size_t n) {
     struct sim *sim = ((struct sim_source *)(void *)base)->sim;
     if (sim->n_refusals > 0) {
         sim->n_refusals--;
@@ -146,8 +146,9 @@ static void sim_path(struct stn_source *base, struct sterna_path *out) {
     sim->path(sim, out);
 }
 
-static const struct stn_source_ops ops = {sim_submit, sim_cancel, sim_close, sim_path};
-static const struct stn_source_ops local_ops = {sim_submit, sim_cancel, sim_close, NULL};
+static const struct sterna_field image = {"image", STERNA_KIND_IMAGE, 0};
+static const struct stn_source_ops ops = {take_requests, sim_cancel, sim_close, sim_path};
+static const struct stn_source_ops local_ops = {take_requests, sim_cancel, sim_close, NULL};
 
 static int open_source(void *ctx, struct stn_source **out, struct stn_sink *sink,
                        const struct stn_source_options *options, struct sterna_error *err) {
@@ -181,9 +182,8 @@ static void give(struct sim *sim, sterna_loader *loader) {
 
 int sim_open(struct sim *sim, sterna_loader **out, const struct sterna_loader_options *options,
              struct sterna_error *err) {
-    static const struct sterna_field field = {"image", STERNA_KIND_IMAGE, 0};
     struct stn_loader_env env = {
-        .flight = {&sim->clock, open_source, sim}, .stepped = 1, .fields = &field, .n_fields = 1};
+        .flight = {&sim->clock, open_source, sim}, .stepped = 1, .fields = &image, .n_fields = 1};
     int rc = stn_loader_open(out, &env, sim->selection, options, err);
     for (int i = 0; i < BUFFERS_AHEAD && rc == STERNA_OK; i++) give(sim, *out);
     return rc;
@@ -251,6 +251,119 @@ int sim_next(struct sim *sim, sterna_loader *loader, sterna_batch **out, struct 
     }
 }
 
+/* ---- a fetcher ---- */
+
+struct sterna_fetcher_options sim_fetcher_options(void) {
+    struct sterna_fetcher_options o;
+    sterna_fetcher_options_init(&o);
+    o.memory_bytes = 4 << 20;
+    return o;
+}
+
+static int look_up(void *ctx, const uint8_t (*ids)[16], size_t n, int64_t *labels,
+                   uint32_t *lengths, struct sterna_error *err) {
+    struct sim *sim = ctx;
+    if (sim->n_failed_lookups > 0) {
+        sim->n_failed_lookups--;
+        return stn_fail(err, STERNA_EIO, "scripted catalogue");
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t index;
+        memcpy(&index, ids[i], sizeof index);
+        labels[i] = sim->labels_beside ? STERNA_LABEL_NONE : (int64_t)(index % 10);
+        lengths[i] = sim->lengths_unknown ? STERNA_LENGTH_UNKNOWN : (uint32_t)sim->length(index);
+    }
+    return STERNA_OK;
+}
+
+int sim_fetcher_open(struct sim *sim, sterna_fetcher **out,
+                     const struct sterna_fetcher_options *options, struct sterna_error *err) {
+    struct stn_fetcher_env env = {.flight = {&sim->clock, open_source, sim},
+                                  .stepped = 1,
+                                  .fields = &image,
+                                  .n_fields = 1,
+                                  .look_up = look_up,
+                                  .look_up_ctx = sim};
+    return stn_fetcher_open(out, &env, options, err);
+}
+
+int sim_submit(struct sim *sim, sterna_fetcher *f, const uint64_t *indices, size_t n,
+               uint64_t *ticket, struct sterna_error *err) {
+    (void)sim;
+    uint8_t(*ids)[16] = stn_array(n, sizeof *ids);
+    for (size_t i = 0; i < n; i++) id_of(indices[i], ids[i]);
+    int rc = sterna_submit(f, (const uint8_t(*)[16])ids, n, ticket, err);
+    free(ids);
+    return rc;
+}
+
+int sim_fetcher_advance(struct sim *sim, sterna_fetcher *f) {
+    sim_deliver(sim);
+    uint64_t wake_ns = stn_fetcher_step(f);
+    uint64_t next_ns = STN_MIN(wake_ns, sim_next_event_ns(sim));
+    if (next_ns == UINT64_MAX) return 0;
+    sim->now_ns = STN_MAX(sim->now_ns, next_ns);
+    return 1;
+}
+
+int sim_poll(struct sim *sim, sterna_fetcher *f, uint64_t *ticket, sterna_batch **out,
+             struct sterna_error *err) {
+    for (;;) {
+        int rc = sterna_poll(f, ticket, out, 0, err);
+        if (rc != STERNA_AGAIN) return rc;
+        if (sim_fetcher_advance(sim, f)) continue;
+        rc = sterna_poll(f, ticket, out, 0, err);
+        if (rc == STERNA_AGAIN) fail_msg("the fetcher hangs: nothing is left to happen");
+        return rc;
+    }
+}
+
+/* ---- what came ---- */
+
+static void check_row(const struct sim *sim, const struct sterna_field_view *view, uint32_t row,
+                      uint64_t index) {
+    assert_int_equal(view->bytes[row], sim->length(index));
+    assert_int_equal((uintptr_t)view->data[row] % 64, 0);
+    for (uint64_t i = 0; i < view->bytes[row]; i++)
+        if (view->data[row][i] != byte_of(index, i))
+            fail_msg("sample %llu, byte %llu", (unsigned long long)index, (unsigned long long)i);
+    if (view->base) assert_ptr_equal(view->data[row], view->base + view->offsets[row]);
+}
+
+void sim_check_fetched(const struct sim *sim, const sterna_batch *b, const uint64_t *indices,
+                       size_t n) {
+    struct sterna_batch_info info;
+    struct sterna_field_view view;
+    uint64_t n_valid = 0, n_bytes = 0;
+    sterna_batch_info(b, &info);
+    assert_ok(sterna_batch_field(b, 0, &view));
+    assert_int_equal(info.n_rows, n);
+    for (uint32_t row = 0; row < n; row++) {
+        uint8_t id[16];
+        id_of(indices[row], id);
+        int valid = sterna_batch_valid(b)[row];
+        assert_memory_equal(sterna_batch_ids(b)[row], id, 16);
+        assert_int_equal(sterna_batch_index(b)[row], row);
+        assert_int_equal(valid, sterna_batch_errors(b)[row] == STERNA_OK);
+        if (!valid && sim->labels_beside)
+            assert_true(sterna_batch_labels(b)[row] == STERNA_LABEL_NONE);
+        else
+            assert_int_equal(sterna_batch_labels(b)[row], indices[row] % 10);
+        n_valid += (uint64_t)valid;
+        n_bytes += view.bytes[row];
+        if (valid) {
+            check_row(sim, &view, row, indices[row]);
+            assert_string_equal(sterna_batch_reason(b, row), "");
+        } else {
+            assert_null(view.data[row]);
+            assert_int_equal(view.bytes[row], 0);
+            assert_true(sterna_batch_reason(b, row)[0] != 0);
+        }
+    }
+    assert_int_equal(info.n_valid, n_valid);
+    assert_int_equal(info.n_bytes, n_bytes);
+}
+
 void sim_check_batch(const struct sim *sim, const sterna_batch *b, unsigned *seen) {
     struct sterna_batch_info info;
     struct sterna_field_view view;
@@ -262,12 +375,6 @@ void sim_check_batch(const struct sim *sim, const sterna_batch *b, unsigned *see
         assert_int_equal(sterna_batch_labels(b)[row], index % 10);
         if (!sterna_batch_valid(b)[row]) continue;
         if (!sterna_batch_errors(b)[row]) seen[index]++;
-        assert_int_equal(view.bytes[row], sim->length(index));
-        assert_int_equal((uintptr_t)view.data[row] % 64, 0);
-        for (uint64_t i = 0; i < view.bytes[row]; i++)
-            if (view.data[row][i] != byte_of(index, i))
-                fail_msg("sample %llu, byte %llu", (unsigned long long)index,
-                         (unsigned long long)i);
-        if (view.base) assert_ptr_equal(view.data[row], view.base + view.offsets[row]);
+        check_row(sim, &view, row, index);
     }
 }

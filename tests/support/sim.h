@@ -4,6 +4,7 @@
 #ifndef STN_TEST_SIM_H
 #define STN_TEST_SIM_H
 
+#include "fetch/fetcher.h"
 #include "loader/loader.h"
 #include "support/lender.h"
 
@@ -36,6 +37,7 @@ struct sim {
     int labels_beside;                  /* the selection has none: they come with the bytes */
     int unchecked;                      /* the source has no checksums */
     unsigned n_refusals;                /* so many calls of submit() take nothing */
+    unsigned n_failed_lookups;          /* of a fetcher's looks into the catalogue */
     uint64_t ahead_bytes;
     unsigned timeout_ms;
     void (*path)(struct sim *sim, struct sterna_path *out); /* the way to it; NULL: there is none */
@@ -46,7 +48,7 @@ struct sim {
     uint64_t n_requests, n_answers, answered_bytes;
     unsigned *attempts; /* n */
     sterna_selection *selection;
-    struct sim_source *source; /* the open loader's */
+    struct sim_source *source; /* the open loader's or fetcher's */
     struct sim_event *events;  /* by time */
     int verifying;
     struct lender lender;
@@ -75,6 +77,17 @@ int sim_next(struct sim *sim, sterna_loader *loader, sterna_batch **out, struct 
  * 0 if nothing is left to happen. */
 int sim_advance(struct sim *sim, sterna_loader *loader);
 
+/* The same for a fetcher: 4 MiB of memory; of lengths and labels it knows what the selection would.
+ */
+struct sterna_fetcher_options sim_fetcher_options(void);
+int sim_fetcher_open(struct sim *sim, sterna_fetcher **out,
+                     const struct sterna_fetcher_options *options, struct sterna_error *err);
+int sim_submit(struct sim *sim, sterna_fetcher *f, const uint64_t *indices, size_t n,
+               uint64_t *ticket, struct sterna_error *err);
+int sim_poll(struct sim *sim, sterna_fetcher *f, uint64_t *ticket, sterna_batch **out,
+             struct sterna_error *err);
+int sim_fetcher_advance(struct sim *sim, sterna_fetcher *f);
+
 void sim_deliver(struct sim *sim);                 /* only the answers due */
 uint64_t sim_next_event_ns(const struct sim *sim); /* of the next answer; UINT64_MAX: none */
 
@@ -83,5 +96,9 @@ uint64_t sim_draw(const struct sim *sim, uint64_t a, uint64_t b, uint64_t n);
 
 /* Fails the test unless the batch's valid rows hold the right bytes; counts them in seen[n]. */
 void sim_check_batch(const struct sim *sim, const sterna_batch *b, unsigned *seen);
+/* Fails the test unless row i is sample indices[i], with the right bytes if it is valid and none if
+ * it is not. */
+void sim_check_fetched(const struct sim *sim, const sterna_batch *b, const uint64_t *indices,
+                       size_t n);
 
 #endif

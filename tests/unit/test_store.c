@@ -254,7 +254,7 @@ static int in_child(const struct box *b, sterna_store *s) {
     if (sterna_store_info(s, &info, &err) != STERNA_EFORKED || !strstr(err.message, "fork"))
         return 1;
     if (sterna_store_field(s, 0, &field) != STERNA_EFORKED) return 2;
-    if (stn_store_source_open(&source, s, NULL, NULL, NULL) != STERNA_EFORKED) return 3;
+    if (stn_store_source_open(s, &source, NULL, NULL, NULL) != STERNA_EFORKED) return 3;
     sterna_store *own;
     if (sterna_store_open(&own, b->store, NULL, &err) != STERNA_OK) return 4;
     if (stn_embedded_lmdb(own) == stn_embedded_lmdb(s)) return 5;
