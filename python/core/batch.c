@@ -166,7 +166,23 @@ static PyObject *state(PyObject *self, PyObject *unused) {
     return state;
 }
 
+static PyObject *reason(PyObject *self, PyObject *args) {
+    struct core_module *m = core_module_of(self);
+    struct batch *b = CORE_DATA(self, struct batch);
+    uint32_t row = 0;
+    core_keep keep = NULL;
+    const struct core_argument table[] = {{"row", CORE_UNSIGNED, &row, CORE_REQUIRED, NULL, 0}};
+    if (core_arguments(m, "reason", args, NULL, table, 1, 1, &keep) < 0) return NULL;
+    if (row >= b->info.n_rows)
+        return core_raise_text(m, STERNA_EINVAL, "there is no row %u: the batch has %u", row,
+                               b->info.n_rows);
+    return CORE_TEXT(sterna_batch_reason(b->hold.what.batch, row));
+}
+
 static PyMethodDef methods[] = {
+    {"reason", reason, METH_VARARGS,
+     "reason($self, row, /)\n--\n\n"
+     "Why a row has an error: what failed, and where, in words; \"\" if it has none."},
     {"field", field, METH_VARARGS,
      "field($self, f, /)\n--\n\n"
      "Field number f, in the order that the loader was asked for. InvalidError past the end."},

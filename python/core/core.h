@@ -32,12 +32,12 @@
 
 struct core_module {  /* the module's state */
     PyObject *errors; /* sterna.errors.BY_CODE */
-    PyTypeObject *array, *field, *batch, *store, *selection, *loader, *ingest;
+    PyTypeObject *array, *field, *batch, *store, *selection, *loader, *fetcher, *ingest;
 };
 struct core_module *core_module_of(PyObject *self); /* of an instance of one of its types */
 
 extern PyType_Spec core_array_spec, core_field_spec, core_batch_spec, core_store_spec,
-    core_selection_spec, core_loader_spec, core_ingest_spec;
+    core_selection_spec, core_loader_spec, core_fetcher_spec, core_ingest_spec;
 
 /* An instance without data (zeros); and what each type's dealloc ends with. */
 PyObject *core_new(PyTypeObject *type);
@@ -255,6 +255,12 @@ int core_rows_flush(struct core_rows *r);
 PyObject *core_rows_tuples(struct core_rows *r);
 PyObject *core_rows_dicts(struct core_rows *r, const char *const *names);
 void core_rows_fini(struct core_rows *r);
+
+/* ---- slice.c: long waits in short ones, between which signal handlers run ---- */
+
+int64_t core_now_ms(void);
+/* How long to wait now, of timeout_ms (-1: for ever) that end at until_ms. */
+int core_slice_ms(int64_t until_ms, int timeout_ms);
 
 /* ---- stats.c ---- */
 

@@ -1,6 +1,5 @@
 /* Loader: batches read ahead. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "core.h"
 
@@ -141,26 +140,19 @@ static void dealloc(PyObject *self) {
 
 /* ---- next ---- */
 
-static int64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* Waits in slices, so that signal handlers run between them: an exception from one of them leaves
  * the loader as it is. Returns the library's code, or STERNA_AGAIN with an exception. */
 static int wait_next(sterna_loader *l, sterna_batch **batch, int timeout_ms,
                      struct sterna_error *err) {
-    int64_t until_ms = now_ms() + timeout_ms;
+    int64_t until_ms = core_now_ms() + timeout_ms;
     for (;;) {
-        int64_t left_ms = timeout_ms < 0 ? CORE_SLICE_MS : until_ms - now_ms();
-        int slice_ms = left_ms < 0 ? 0 : left_ms > CORE_SLICE_MS ? CORE_SLICE_MS : (int)left_ms;
+        int slice_ms = core_slice_ms(until_ms, timeout_ms);
         int rc;
         PyThreadState *gil = PyEval_SaveThread();
         rc = sterna_loader_next(l, batch, slice_ms, err);
         PyEval_RestoreThread(gil);
         if (rc != STERNA_AGAIN || PyErr_CheckSignals() < 0) return rc;
-        if (timeout_ms >= 0 && now_ms() >= until_ms) return rc;
+        if (timeout_ms >= 0 && core_now_ms() >= until_ms) return rc;
     }
 }
 

@@ -40,6 +40,7 @@ static int add_types(PyObject *module, struct core_module *m) {
                    add_type(module, &core_store_spec, &m->store) ||
                    add_type(module, &core_selection_spec, &m->selection) ||
                    add_type(module, &core_loader_spec, &m->loader) ||
+                   add_type(module, &core_fetcher_spec, &m->fetcher) ||
                    add_type(module, &core_ingest_spec, &m->ingest)
                ? -1
                : 0;
@@ -79,6 +80,7 @@ static int traverse_module(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(m->store);
     Py_VISIT(m->selection);
     Py_VISIT(m->loader);
+    Py_VISIT(m->fetcher);
     Py_VISIT(m->ingest);
     return 0;
 }
@@ -93,6 +95,7 @@ static int clear_module(PyObject *module) {
     Py_CLEAR(m->store);
     Py_CLEAR(m->selection);
     Py_CLEAR(m->loader);
+    Py_CLEAR(m->fetcher);
     Py_CLEAR(m->ingest);
     return 0;
 }
