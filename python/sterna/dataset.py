@@ -26,7 +26,7 @@ from .ids import Ids
 from .options import whole
 
 if TYPE_CHECKING:
-    from .fetching import Fetching
+    from .fetching import Fetching, Missing, Request
     from .loader import Loader
 
 Mode = Literal["read", "write", "create"]
@@ -323,25 +323,55 @@ class Dataset:
             self._fetcher = Fetching(self.view())  # not a cycle with ourselves
         return self._fetcher
 
-    def fetch(self, ids: Any, **options: Any) -> Batch:
-        """The samples with these ids, in this order. See sterna.fetching.Fetching."""
-        return self.fetching.fetch(ids, **options)
+    def fetch(
+        self,
+        ids: Any,
+        *,
+        fields: Sequence[str] | None = None,
+        missing: Missing = "raise",
+        timeout: float | None = None,
+    ) -> Batch:
+        """The samples with these ids (of the whole store, in any form), as rows in this order.
 
-    async def afetch(self, ids: Any, **options: Any) -> Batch:
-        """fetch() for asyncio."""
-        return await self.fetching.afetch(ids, **options)
+        fields   names of those to read; all
+        missing  of a row that cannot be had: "raise", or "null": valid is False there
+        timeout  seconds, else as long as it takes; TimeoutError
 
-    def submit(self, ids: Any, **options: Any) -> Any:
-        """Asks for samples and returns at once; see sterna.fetching.Fetching."""
-        return self.fetching.submit(ids, **options)
+        Raises NotFound, CorruptError ... naming the sample; BudgetError."""
+        return self.fetching.fetch(ids, fields=fields, missing=missing, timeout=timeout)
 
-    def poll(self, *args: Any, **options: Any) -> Any:
-        """What has come of submit()'s."""
-        return self.fetching.poll(*args, **options)
+    async def afetch(
+        self, ids: Any, *, fields: Sequence[str] | None = None, missing: Missing = "raise"
+    ) -> Batch:
+        """fetch() for asyncio: nothing waits in a thread."""
+        return await self.fetching.afetch(ids, fields=fields, missing=missing)
 
-    def stream(self, ids: Any, **options: Any) -> Any:
-        """Batches of any number of ids, read ahead."""
-        return self.fetching.stream(ids, **options)
+    def submit(
+        self, ids: Any, *, fields: Sequence[str] | None = None, missing: Missing = "raise"
+    ) -> Request:
+        """Asks for samples and returns at once; result() of what is returned, or `await`, waits."""
+        return self.fetching.submit(ids, fields=fields, missing=missing)
+
+    def poll(self, timeout: float | None = 0.0) -> Request | None:
+        """The first of submit()'s requests that is done and whose result() was not asked for; None
+        if there is none within so many seconds (None: as long as something is under way)."""
+        return self.fetching.poll(timeout)
+
+    def stream(
+        self,
+        ids: Any,
+        batch_size: int = 64,
+        *,
+        fields: Sequence[str] | None = None,
+        missing: Missing = "raise",
+        ordered: bool = True,
+        ahead: int | None = None,
+    ) -> Iterator[Batch]:
+        """Batches of any number of ids, read ahead, in their order or (ordered=False) as they come;
+        ids may come from an endless iterator. ahead: batches asked for before they are wanted."""
+        return self.fetching.stream(
+            ids, batch_size, fields=fields, missing=missing, ordered=ordered, ahead=ahead
+        )
 
     @overload
     def __getitem__(self, i: int) -> dict[str, Any]: ...

@@ -1,5 +1,6 @@
 """The same calls with a cluster's URL: one that keeps everything in memory."""
 
+import asyncio
 import itertools
 import logging
 import os
@@ -77,6 +78,25 @@ def test_resume_over_a_server_with_faults(serve, order):
                     state = batch.state
         assert sorted(seen) == sorted(ds.ids)
     assert sterna.state_info(state)["finished"]
+
+
+def test_samples_by_id_over_a_server_with_faults(serve, photos):
+    _, place = serve("--overload-every=9", "--rst-every=40", "--corrupt-every=20")
+
+    async def together(ds):
+        return await asyncio.gather(*(ds.afetch([id]) for id in ds.ids))
+
+    with sterna.open(place) as ds:
+        wanted = dict(zip(ds.ids, ds.metadata(["path"])["path"]))
+        for batches in (
+            [ds.fetch(ds.ids)],
+            asyncio.run(together(ds)),
+            ds.stream(ds.ids, 7),
+            ds.stream(ds.ids, 7, ordered=False),
+        ):
+            got = {id: row for batch in batches for id, row in zip(batch.ids, batch.image.list())}
+            assert got == {id: photos[path] for id, path in wanted.items()}
+        assert ds[3]["path"] == wanted[ds.ids[3]]
 
 
 def test_a_password(serve, monkeypatch):

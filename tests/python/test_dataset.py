@@ -1,7 +1,6 @@
 """What a data set tells, how samples are chosen, and how it is opened and closed."""
 
 import gc
-import importlib.util
 import itertools
 import os
 import pathlib
@@ -266,13 +265,7 @@ def test_as_of_a_saved_selection(own_store):
 
 # ---- samples ----
 
-# What reads samples by id is a part of its own.
-needs_fetching = pytest.mark.skipif(
-    importlib.util.find_spec("sterna.fetching") is None, reason="not there yet"
-)
 
-
-@needs_fetching
 def test_items(ds, photos):
     paths = sorted(photos)
     sample = ds[21]
@@ -290,7 +283,6 @@ def test_items(ds, photos):
         ds["5"]
 
 
-@needs_fetching
 def test_a_repeated_item_comes_repeatedly(ds):
     assert [s["id"] for s in ds.__getitems__([4, 4])] == [ds.ids[4]] * 2
 

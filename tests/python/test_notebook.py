@@ -1,7 +1,6 @@
 """HTML for notebooks: complete, escaped, and never an exception."""
 
 import html.parser
-import importlib.util
 import re
 import sys
 
@@ -42,12 +41,6 @@ class Checker(html.parser.HTMLParser):
         self.text += data
 
 
-needs_fetching = pytest.mark.skipif(
-    importlib.util.find_spec("sterna.fetching") is None, reason="not there yet"
-)
-
-
-@needs_fetching
 def test_a_data_set_shows_a_table_and_its_first_images(ds):
     page = Checker(ds._repr_html_())
     assert f"{N}" in page.text and "image (image)" in page.text and "class2" in page.text
@@ -77,7 +70,6 @@ def test_without_pillow_small_images_are_shown_as_they_are(monkeypatch):
         assert page.sources == [] and "no preview" in page.text
 
 
-@needs_fetching
 def test_names_are_escaped(tmp_path):
     name = "<script>alert('1')</script>&\""
     samples = [("a", [("image", "image", support.png(1))], [("class", name)])]
