@@ -3,7 +3,6 @@ changed."""
 
 import asyncio
 import contextlib
-import importlib.util
 import io
 import os
 import re
@@ -67,7 +66,6 @@ class Python(LiveTest):
             self.assertEqual(got.keys(), self.files.keys())
             self.assertEqual([n for n in got if got[n] != self.files[n]], [])
 
-    @unittest.skipUnless(importlib.util.find_spec("sterna.fetching"), "there is no fetching yet")
     def test_fetch(self):
         with sterna.open(self.store) as ds:
             self.assertEqual(bytes(ds[7]["image"]), self.files[ds[7]["path"]])

@@ -82,8 +82,6 @@ def test_python_page(tmp_path, monkeypatch):
 
 def test_notebook(tmp_path):
     """Cell by cell, as it stands; and what the last line of a cell shows."""
-    if not is_there("fetching"):
-        pytest.skip("thumbnails are fetched, and there is no fetching yet")
     make_folder(str(tmp_path / "pets"), classes=3, each=50)
     url = str(tmp_path / "store")
     sterna.ingest(url, tmp_path / "pets", progress=None)
