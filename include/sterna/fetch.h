@@ -14,8 +14,8 @@ struct sterna_fetcher_options { /* fill with sterna_fetcher_options_init() first
     size_t struct_size;
     const char *const *fields; /* NULL: all fields of the store */
     size_t n_fields;
-    uint64_t memory_bytes;     /* budget; 0: a quarter of the cgroup's or host's memory, divided by
-                                  LOCAL_WORLD_SIZE */
+    uint64_t memory_bytes;     /* budget; 0: a quarter of the cgroup's or host's memory, divided as
+                                  a loader's */
     unsigned threads;          /* reader threads of an embedded store; 0: chosen */
     uint64_t max_rate_bytes_s; /* asked for a second; 0: no bound. STERNA_MAX_RATE as in a loader */
     unsigned request_timeout_ms; /* an unanswered request is asked again after this; 0: chosen */

@@ -38,7 +38,8 @@ struct sterna_loader_options { /* fill with sterna_loader_options_init() first *
     enum sterna_uneven uneven;
     uint32_t rank, world_size; /* 0 of 1 */
     uint64_t memory_bytes;     /* budget; 0: a quarter of the cgroup's or host's memory, divided
-                                  by LOCAL_WORLD_SIZE */
+                                  by LOCAL_WORLD_SIZE and by the loaders and fetchers with such a
+                                  budget that are open in this process, this one included */
     enum sterna_on_error on_error;
     uint64_t max_errors;       /* failed samples allowed in all; UINT64_MAX: any number */
     const char *const *fields; /* NULL: all fields of the store */

@@ -15,8 +15,14 @@ void stn_flight_init(struct stn_flight *fl, const struct stn_flight_ops *ops,
     stn_list_init(&fl->starved);
 }
 
+static atomic_uint n_sharing; /* open ones of this process that have no budget of their own */
+
 void stn_flight_set_budget(struct stn_flight *fl, uint64_t memory_bytes) {
-    fl->budget_bytes = memory_bytes ? memory_bytes : stn_memory_limit() / 4 / stn_local_ranks();
+    fl->budget_bytes = fl->budget_most_bytes = memory_bytes;
+    if (memory_bytes) return;
+    fl->shares_memory = 1;
+    fl->budget_most_bytes = stn_memory_limit() / 4 / stn_local_ranks();
+    fl->budget_bytes = fl->budget_most_bytes / (atomic_fetch_add(&n_sharing, 1) + 1);
 }
 
 int stn_flight_set_rate(struct stn_flight *fl, uint64_t max_rate_bytes_s, uint64_t now_ns,
@@ -52,6 +58,8 @@ void stn_flight_stop(struct stn_flight *fl) {
     if (fl->source) fl->source->ops->close(fl->source);
     fl->source = NULL;
     stn_sink_fini(&fl->sink);
+    if (fl->shares_memory) atomic_fetch_sub(&n_sharing, 1);
+    fl->shares_memory = 0;
 }
 
 void stn_flight_count(struct stn_flight *fl, struct sterna_stats *out) {

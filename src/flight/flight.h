@@ -65,9 +65,10 @@ struct stn_flight {
     const struct stn_flight_ops *ops;
     struct stn_schema *schema; /* borrowed */
     struct stn_retry retry;
-    uint64_t timeout_ns; /* of a request; 0: none */
-    uint64_t budget_bytes;
-    uint64_t escrow_bytes; /* of it, for the lowest item alone */
+    uint64_t timeout_ns;                      /* of a request; 0: none */
+    uint64_t budget_bytes, budget_most_bytes; /* most: what it may be, if less does not work */
+    int shares_memory;                        /* the budget is its part of the process's */
+    uint64_t escrow_bytes;                    /* of it, for the lowest item alone */
     struct stn_pool *pool;
     struct stn_sink sink;
     struct stn_source *source;
@@ -89,7 +90,8 @@ struct stn_flight {
 /* Lists and bounds, no memory. max_attempts 0: chosen. */
 void stn_flight_init(struct stn_flight *fl, const struct stn_flight_ops *ops,
                      unsigned max_attempts);
-/* 0: a quarter of the host's or cgroup's memory, divided by the ranks on this host. */
+/* 0: a quarter of the host's or cgroup's memory, divided by the ranks on this host and by the
+ * flights of this process that began so and have not been stopped, this one included. */
 void stn_flight_set_budget(struct stn_flight *fl, uint64_t memory_bytes);
 /* max_rate and STERNA_MAX_RATE: the smaller one counts. */
 int stn_flight_set_rate(struct stn_flight *fl, uint64_t max_rate_bytes_s, uint64_t now_ns,

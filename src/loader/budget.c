@@ -92,6 +92,8 @@ int stn_loader_set_budget(sterna_loader *l, struct sterna_error *err) {
         bound <= l->flight.budget_bytes)
         return STERNA_OK;
     int rc = smallest_budget(l, &smallest, err);
+    if (smallest > l->flight.budget_bytes && smallest <= l->flight.budget_most_bytes)
+        l->flight.budget_bytes = smallest;
     if (rc == STERNA_OK && smallest > l->flight.budget_bytes)
         rc = stn_fail(
             err, STERNA_EBUDGET,

@@ -264,6 +264,42 @@ static void test_loader_smallest_budget_is_true(void **state) {
     }
 }
 
+/* By default a second loader has half of the memory that the first has, unless it needs more. */
+static uint64_t length_of_a_share;
+static uint64_t length_shared(uint64_t index) {
+    (void)index;
+    return length_of_a_share;
+}
+
+static void test_loader_default_budget_works_if_any_does(void **state) {
+    (void)state;
+    struct sterna_loader_options o = sim_options();
+    uint64_t all = 0, budgets[2] = {0};
+    o.batch_size = 1024;
+    o.memory_bytes = 0;
+    for (int round = 0; round < 2; round++) {
+        struct sim sims[2];
+        struct sterna_stats stats;
+        sterna_loader *loaders[2];
+        length_of_a_share = all * 7 / 10 / 1025; /* a batch and an escrow take 0.7 of it */
+        for (int i = 0; i < 2; i++) {
+            sim_init(&sims[i], 1024);
+            sims[i].length = length_shared;
+            sim_make_selection(&sims[i]);
+            assert_ok(sim_open(&sims[i], &loaders[i], &o, NULL));
+            sterna_loader_stats(loaders[i], &stats);
+            budgets[i] = stats.memory_budget_bytes;
+        }
+        all = budgets[0];
+        if (round == 0) assert_int_equal(budgets[1], all / 2);
+        if (round == 1) assert_true(budgets[1] > all / 2 && budgets[1] < all);
+        for (int i = 0; i < 2; i++) {
+            sterna_loader_close(&loaders[i]);
+            sim_fini(&sims[i]);
+        }
+    }
+}
+
 /* Lengths are not known and turn out far larger than expected, in a budget that holds few of them:
  * landed samples that are far ahead make room for the one that all wait for. */
 static uint64_t length_growing(uint64_t index) { return index < 64 ? 500 : 300000; }
@@ -471,6 +507,7 @@ int main(void) {
         cmocka_unit_test(test_loader_raise_names_the_sample_in_its_turn),
         cmocka_unit_test(test_loader_max_errors_ends_the_run),
         cmocka_unit_test(test_loader_smallest_budget_is_true),
+        cmocka_unit_test(test_loader_default_budget_works_if_any_does),
         cmocka_unit_test(test_loader_unknown_lengths_never_deadlock),
         cmocka_unit_test(test_loader_gives_up_what_it_has_no_memory_for),
         cmocka_unit_test(test_loader_leases_are_named_instead_of_a_hang),

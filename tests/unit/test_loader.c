@@ -437,6 +437,43 @@ static void test_loader_refuses_a_forked_child(void **state) {
     sterna_loader_close(&loader);
 }
 
+static uint64_t budget_of(sterna_loader *loader) {
+    struct sterna_stats stats;
+    sterna_loader_stats(loader, &stats);
+    return stats.memory_budget_bytes;
+}
+
+/* The first gets the most and keeps it; those with a budget of their own do not count. */
+static void test_loader_shares_the_memory_of_the_process(void **state) {
+    (void)state;
+    struct sterna_loader_options o = options(4), own = options(4), bad = options(4);
+    static const char *const unknown[] = {"nothing"};
+    sterna_loader *loaders[4], *none;
+    own.memory_bytes = 1 << 24;
+    bad.fields = unknown;
+    bad.n_fields = 1;
+    loaders[0] = open_loader(&o);
+    uint64_t all = budget_of(loaders[0]);
+    loaders[1] = open_loader(&own);
+    assert_int_equal(budget_of(loaders[1]), 1 << 24);
+    assert_int_equal(sterna_loader_open(&none, store, selection, &bad, NULL), STERNA_ENOTFOUND);
+    loaders[2] = open_loader(&o);
+    assert_int_equal(budget_of(loaders[2]), all / 2);
+    loaders[3] = open_loader(&o);
+    assert_int_equal(budget_of(loaders[3]), all / 3);
+    assert_int_equal(budget_of(loaders[0]), all);
+    sterna_loader_close(&loaders[0]);
+    sterna_loader_close(&loaders[2]);
+    loaders[0] = open_loader(&o);
+    assert_int_equal(budget_of(loaders[0]), all / 2);
+    sterna_loader_close(&loaders[0]);
+    sterna_loader_close(&loaders[1]);
+    sterna_loader_close(&loaders[3]);
+    loaders[0] = open_loader(&o);
+    assert_int_equal(budget_of(loaders[0]), all);
+    sterna_loader_close(&loaders[0]);
+}
+
 static void test_loader_options_are_checked(void **state) {
     (void)state;
     static const struct {
@@ -473,6 +510,7 @@ int main(void) {
         cmocka_unit_test(test_loader_reads_into_the_consumers_buffers),
         cmocka_unit_test(test_loader_batches_are_let_go_in_a_forked_child),
         cmocka_unit_test(test_loader_refuses_a_forked_child),
+        cmocka_unit_test(test_loader_shares_the_memory_of_the_process),
         cmocka_unit_test(test_loader_options_are_checked),
     };
     return cmocka_run_group_tests(tests, make_store, remove_store);
