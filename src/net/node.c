@@ -142,6 +142,7 @@ static void on_ready(void *ctx, struct stn_conn *conn) {
     link->was_ready = 1;
     node->is_down = 0;
     atomic_fetch_add(&s->n_connections, 1);
+    s->path_ns = 0; /* who has an answer can also know the way it came */
     if (node->was_told) stn_log(STERNA_LOG_INFO, "node %s is back", node->text);
     node->was_told = 0;
     stn_lane_ready(link, stn_session_now(s));

@@ -160,6 +160,30 @@ static void test_half_joined_nodes_are_passed_over(void **state) {
 
 /* ---- reading ---- */
 
+/* Time passes by batch_pass() alone. */
+static void open_frozen(struct servers *c, size_t n_nodes, unsigned request_ms) {
+    struct stn_host host;
+    servers_start(c, n_nodes);
+    struct stn_session_options o = servers_options(c, &host);
+    o.request_timeout_ms = request_ms;
+    servers_freeze(c, &o);
+    servers_open_with(c, &o);
+}
+
+/* However soon the answer is there. */
+static void test_who_has_an_answer_knows_the_way(void **state) {
+    struct servers c = {0};
+    struct sterna_path path;
+    (void)state;
+    open_frozen(&c, 1, 0);
+    servers_read(&c, 1, STERNA_OK);
+    stn_session_path(c.session, &path);
+    assert_int_equal(path.phase, STERNA_PATH_RAMP);
+    assert_int_equal(path.nodes, 1);
+    assert_true(path.connections > 0);
+    servers_close(&c);
+}
+
 static void test_reads_spread_over_replicas(void **state) {
     struct servers c = {0};
     (void)state;
@@ -286,16 +310,6 @@ static void test_no_row_is_not_found(void **state) {
 }
 
 /* ---- errors of the server ---- */
-
-/* Time passes by batch_pass() alone. */
-static void open_frozen(struct servers *c, size_t n_nodes, unsigned request_ms) {
-    struct stn_host host;
-    servers_start(c, n_nodes);
-    struct stn_session_options o = servers_options(c, &host);
-    o.request_timeout_ms = request_ms;
-    servers_freeze(c, &o);
-    servers_open_with(c, &o);
-}
 
 static uint32_t error_code;
 static unsigned error_times; /* at each call */
@@ -602,6 +616,7 @@ int main(void) {
         cmocka_unit_test(test_reads_leave_a_contact_point_in_another_data_centre),
         cmocka_unit_test(test_open_translates_addresses),
         cmocka_unit_test(test_half_joined_nodes_are_passed_over),
+        cmocka_unit_test(test_who_has_an_answer_knows_the_way),
         cmocka_unit_test(test_reads_spread_over_replicas),
         cmocka_unit_test(test_the_schema_is_changed_where_agreement_is_asked),
         cmocka_unit_test(test_a_lost_node_costs_nothing),
