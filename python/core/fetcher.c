@@ -213,7 +213,8 @@ static PyMethodDef methods[] = {
     {"submit", submit, METH_VARARGS,
      "submit($self, ids, /)\n--\n\n"
      "Asks for one batch: samples by their ids (16 bytes each, one after another), as its rows\n"
-     "in this order. Returns its ticket. Waits for no answer. BudgetError: more than memory_bytes."},
+     "in this order. Returns its ticket. Waits for no answer. BudgetError: more than "
+     "memory_bytes."},
     {"poll", poll, METH_VARARGS,
      "poll($self, timeout_ms=0, /)\n--\n\n"
      "A ticket and its batch, the first that is complete, whenever it was submitted; None when\n"
@@ -225,8 +226,7 @@ static PyMethodDef methods[] = {
     {"cancel", cancel, METH_VARARGS,
      "cancel($self, ticket, /)\n--\n\nNobody wants this batch any more. One that is not under way "
      "is fine."},
-    {"stats", stats, METH_NOARGS,
-     "stats($self, /)\n--\n\nAs a loader's, of all batches so far."},
+    {"stats", stats, METH_NOARGS, "stats($self, /)\n--\n\nAs a loader's, of all batches so far."},
     {"path", path, METH_NOARGS, "path($self, /)\n--\n\nHow the way to the store is now."},
     {"close", do_close, METH_NOARGS,
      "close($self, /)\n--\n\nForgets what is under way. Batches still held stay valid."},
