@@ -1,0 +1,1 @@
+"""sterna for PyTorch."""
