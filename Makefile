@@ -24,6 +24,8 @@ bench-wan: ## over emulated links of 0, 20 and 150 ms [ARGS=--quick]
 	@tools/bench wan $(BUILD) $(ARGS)
 bench-cassandra: ## the same against a real Cassandra of one node
 	@tools/bench cassandra $(BUILD)
+bench-python: ## sterna.torch against the command and a DataLoader [ARGS=--quick]
+	@tools/bench python $(BUILD) $(ARGS)
 lint: ## does the source have the house format?
 	@tools/format --check
 format: ## give the source the house format
@@ -37,4 +39,4 @@ clean: ## remove what was built (build/ and its sanitizer siblings, with the dem
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-.PHONY: all demo check live asan tsan fault fuzz bench bench-wan bench-cassandra lint format install setup clean help
+.PHONY: all demo check live asan tsan fault fuzz bench bench-wan bench-cassandra bench-python lint format install setup clean help
