@@ -6,9 +6,10 @@
             train(batch["image"].list(), batch["label"])
 """
 
+from .dataset import Dataset
 from .iterable import IterableDataset
 from .loader import Loader, gather_state
 from .ragged import Ragged
 from .transform import TransformError
 
-__all__ = ["IterableDataset", "Loader", "Ragged", "TransformError", "gather_state"]
+__all__ = ["Dataset", "IterableDataset", "Loader", "Ragged", "TransformError", "gather_state"]
