@@ -7,6 +7,8 @@ import select
 import sys
 from typing import Any
 
+import torch
+
 import sterna.dataset
 import sterna.loader
 from sterna import _core, errors, ranks
@@ -18,6 +20,8 @@ from sterna.state import StateDict
 from . import distributed, pinned
 from .ahead import Ahead
 from .iterable import IterableDataset
+from .lending import Lender
+from .parcel import ALIGNMENT
 from .tensors import as_dict, as_tuple
 from .transform import Collate, Job, Transform, apply_here
 
@@ -33,7 +37,8 @@ class Loader(sterna.loader.Loader):
             batch["label"]              # int64[256]
 
     dataset       a sterna.Dataset, or a URL as sterna.open() takes
-    pin_memory    batches lie in pinned memory of torch's allocator (nothing without CUDA)
+    pin_memory    batches lie in pinned memory of torch's allocator, as much of it as the budget
+                  and beside that (nothing without CUDA)
     as_tuple      a tuple (fields, columns, label) instead of a dict, for `x, y = batch`
     transform     called with each row, a dict: encoded fields as memoryview (None if the row has no
                   bytes), other fields and columns as their values, label, index, valid, and id
@@ -97,6 +102,9 @@ class Loader(sterna.loader.Loader):
         self._pin = pin_memory and pinned.is_possible()
         self._job = Job(transform, collate_fn) if transform or collate_fn else None
         self._ahead = Ahead(self._job, num_workers) if self._job and num_workers else None
+        self._lender = None
+        if self._pin and self._job is None:
+            self._lender = Lender(lambda n_bytes: pinned.empty(n_bytes))
         self._stopped = False  # the C loader has failed, behind batches that are with workers
         self._compared = False
 
@@ -153,13 +161,14 @@ class Loader(sterna.loader.Loader):
 
     def _wrap(self, core: _core.Batch) -> Any:
         batch = super()._wrap(core)
-        if self._job is None:
-            return self._finish(as_dict(batch))
-        return self._finish(apply_here(self._job, batch, self.seed))
+        if self._job is not None:
+            return self._finish(apply_here(self._job, batch, self.seed))
+        memory = self._lender.take(core) if self._lender is not None else None
+        return self._finish(as_dict(batch), memory)
 
-    def _finish(self, value: Any) -> Any:
+    def _finish(self, value: Any, memory: torch.Tensor | None = None) -> Any:
         if self._pin:
-            value = pinned.copied(value)
+            value = pinned.copied(value) if memory is None else pinned.placed(value, memory)
         return as_tuple(value) if self._ours["as_tuple"] else value
 
     # ---- batches through workers ----
@@ -220,9 +229,18 @@ class Loader(sterna.loader.Loader):
         if self._ahead is not None and self._ahead.last is not None:
             self._at = _following(self._ahead.last)  # the C loader is farther
 
+    def _open(self, epoch: int, record: bytes | None) -> None:
+        super()._open(epoch, record)
+        if self._lender is not None and self._core is not None:
+            selection = self.dataset.selection
+            mean = selection.n_bytes / max(selection.n, 1) + ALIGNMENT
+            self._lender.begin(self._core, self.batch_size * mean)
+
     def _drop(self) -> None:
         if self._ahead is not None:
             self._ahead.clear()
+        if self._lender is not None:
+            self._lender.end()
         super()._drop()
 
     def close(self) -> None:

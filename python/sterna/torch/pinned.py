@@ -37,6 +37,22 @@ def empty(n_bytes: int) -> torch.Tensor:
     return torch.empty(n_bytes, dtype=torch.uint8, pin_memory=True)
 
 
+def placed(value: Any, memory: torch.Tensor) -> Any:
+    """The same structure with its tensors in pinned memory: views of `memory` where they lie there
+    already, copies of the others."""
+
+    def place(part: Any) -> Any:
+        if not isinstance(part, Ragged) or not part.is_one_run:
+            return _copied(part)
+        start, n_bytes = part.data.data_ptr() - memory.data_ptr(), part.data.numel()
+        if not 0 <= start <= memory.numel() - n_bytes:
+            return _copied(part)
+        data = memory[start : start + n_bytes]
+        return Ragged(data, _copied(part.offset), _copied(part.length))
+
+    return map_tensors(value, place)
+
+
 def copied(value: Any) -> Any:
     """The same structure with its tensors in pinned memory: one copy, also of rows apart."""
     return map_tensors(value, _copied)

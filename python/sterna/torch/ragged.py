@@ -49,6 +49,11 @@ class Ragged:
     def device(self) -> torch.device:
         return self.length.device
 
+    @property
+    def is_one_run(self) -> bool:
+        """Whether `data` needs no copy."""
+        return self._field is None
+
     def __len__(self) -> int:
         return self.length.numel()
 

@@ -392,6 +392,29 @@ def test_pinned_batches_are_in_torchs_memory(ds, pinned, order):
         assert loader.stats()["leases"] == 0  # nothing of the loader's is held
 
 
+def test_pinned_memory_is_filled_without_a_copy(ds, pinned):
+    """Once the batches that were read before a buffer was given have passed. A buffer that was
+    given is larger than its batch, one that was copied into is not."""
+    with sterna.torch.Loader(ds, 8, shuffle=False) as plain:
+        want = list(plain)
+    in_place = []
+    with sterna.torch.Loader(ds, 8, pin_memory=True, shuffle=False, memory="256KiB") as loader:
+        while len(in_place) <= 8 and loader.epoch < 500:
+            for batch, other in zip(loader, want, strict=True):
+                assert same(batch, other)
+                data = batch["image"].data
+                sizes = [b.numel() for b in pinned if b.data_ptr() == data.data_ptr()]
+                assert max(sizes) >= data.numel()
+                if max(sizes) > data.numel():
+                    in_place.append(batch)
+        stats = loader.stats()
+        del batch, in_place[4:]
+    assert len(in_place) == 4
+    assert stats["buffers_used"] > 8 and stats["buffers_short"] == 0
+    for batch in in_place:  # the memory is torch's: it outlives the loader
+        assert any(same(batch, other) for other in want)
+
+
 def test_pinned_results_of_a_transform(ds, pinned):
     functions = {"transform": torch_support.channels_last, "collate_fn": torch_support.as_is}
     with sterna.torch.Loader(ds, 8, pin_memory=True, **functions) as loader:
