@@ -5,14 +5,11 @@ import pickle
 
 import pytest
 import sterna
-import sterna._core
 import sterna.torch
 import torch
 import torch_support
 from torch.utils.data import DataLoader
 
-if not hasattr(sterna._core, "Fetcher"):
-    pytest.skip("this build cannot fetch by id", allow_module_level=True)
 Image = pytest.importorskip("PIL.Image")
 
 N = 60
