@@ -3,7 +3,7 @@
 A cluster has a name and is shared by all tests that ask for it. Under ctest it runs already, in
 STERNA_LIVE/NAME; a test file that is run by hand starts its own and ends it:
 
-  STERNA=build/sterna tools/venv tests/live/test_ingest.py
+  STERNA=build/sterna tools/python live tests/live/test_ingest.py
 """
 
 import atexit
