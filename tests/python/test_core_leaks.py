@@ -129,10 +129,15 @@ def blocks(call):
     return sys.getallocatedblocks() - before
 
 
-def is_clean(call):
-    """Whether some of a few times (the interpreter has caches of its own) fewer blocks than calls
-    stay."""
-    return any(blocks(call) < ROUNDS // 2 for _ in range(6))
+def leave_nothing(call):
+    """Fails if at each of some tries (the interpreter fills caches of its own) ROUNDS calls leave
+    blocks behind in number."""
+    left = []
+    while len(left) < 30:
+        left.append(blocks(call))
+        if left[-1] < ROUNDS // 2:
+            return
+    raise AssertionError(f"{ROUNDS} calls left so many blocks behind: {left}")
 
 
 def fails(call):
@@ -153,12 +158,12 @@ def references(things):
 def test_calls(things, name):
     CALLS[name](things)
     before = references(things)
-    assert is_clean(lambda: CALLS[name](things))
+    leave_nothing(lambda: CALLS[name](things))
     assert references(things) == before
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_failures(things, name):
     before = references(things)
-    assert is_clean(lambda: fails(lambda: FAILURES[name](things)))
+    leave_nothing(lambda: fails(lambda: FAILURES[name](things)))
     assert references(things) == before

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -290,7 +290,7 @@ def _how_it_ended(pid: int | None, code: int) -> str:
 
 
 @contextmanager
-def _no_interrupts():
+def _no_interrupts() -> Iterator[None]:
     """Children that start in here never see a Ctrl-C, not even before their first line."""
     resource_tracker.ensure_running()  # which is started with the first child, and then unblocks
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
