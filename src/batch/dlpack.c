@@ -74,7 +74,10 @@ static int export(const struct sterna_dlpack_tensor *t, int versioned, struct ex
     e->batch = t->batch ? sterna_batch_retain(t->batch) : NULL;
     e->release = t->release;
     e->ctx = t->ctx;
-    const struct stn_dlpack_tensor tensor = {.data = is_empty ? NULL : t->data,
+    /* An empty tensor has no address, says DLPack. But torch 1.13 never calls the deleter of such
+     * a one: in the older form, which is what it takes, there is some address. */
+    void *nowhere = versioned ? NULL : e;
+    const struct stn_dlpack_tensor tensor = {.data = is_empty ? nowhere : t->data,
                                              .device_type = STERNA_DLPACK_CPU,
                                              .ndim = t->ndim,
                                              .code = (uint8_t)t->code,

@@ -82,7 +82,11 @@ static void test_dlpack_describes_memory(void **state) {
             n_released = 0;
             struct consumed c = consume(&t, versioned);
             memset(shape, 0xFF, sizeof shape); /* it was copied */
-            assert_ptr_equal(read_at(void *, c.tensor, DATA), rows[i].is_empty ? NULL : memory);
+            void *data = read_at(void *, c.tensor, DATA);
+            if (rows[i].is_empty && !versioned)
+                assert_non_null(data);
+            else
+                assert_ptr_equal(data, rows[i].is_empty ? NULL : memory);
             assert_int_equal(read_at(int32_t, c.tensor, DEVICE), STERNA_DLPACK_CPU);
             assert_int_equal(read_at(int32_t, c.tensor, DEVICE_ID), 0);
             assert_int_equal(read_at(int32_t, c.tensor, NDIM), rows[i].ndim);

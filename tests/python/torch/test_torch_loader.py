@@ -178,6 +178,16 @@ def test_missing_rows_are_empty_in_ragged(mixed_url):
         assert batch["more"][at].shape == (0,) and len(batch["more"].samples()[at]) == 0
 
 
+def test_empty_rows_let_go_of_their_batch(mixed_url):
+    with sterna.torch.Loader(
+        mixed_url, 10, fields=["more"], order="arrival", memory="1MB"
+    ) as loader:
+        for _ in range(200):  # many times what fits into that memory
+            (batch,) = loader
+            assert len(batch["more"].list()) == 10
+            del batch
+
+
 # ---- Ragged ----
 
 
