@@ -137,14 +137,14 @@ class Pool:
             try:  # in slices: a signal just before a wait would else only be noticed after it
                 objects = [self._results, *sentinels, *others]
                 ready = multiprocessing.connection.wait(objects, LOOK_S)
+                if self._results in ready:
+                    self._receive_all()
+                elif any(sentinel in ready for sentinel in sentinels):
+                    self._check_alive()
             except (OSError, ValueError):
                 if self._processes:
                     raise
                 continue  # another thread closes
-            if self._results in ready:
-                self._receive_all()
-            elif any(sentinel in ready for sentinel in sentinels):
-                self._check_alive()
             if ready:
                 return any(other in ready for other in others)
 

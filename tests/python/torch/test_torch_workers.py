@@ -155,6 +155,19 @@ def test_close_ends_workers_that_are_busy():
     os.close(write_end)
 
 
+def test_close_while_a_result_is_received(pool, monkeypatch):
+    receive = workers.parcel.receive
+
+    def receive_behind_close(sock):
+        pool.close()
+        return receive(sock)
+
+    monkeypatch.setattr(workers.parcel, "receive", receive_behind_close)
+    pool.submit(("", 1))
+    with pytest.raises(sterna.errors.CanceledError):
+        pool.receive()
+
+
 def test_a_forgotten_pool_ends_its_workers():
     pool = workers.Pool(Mirror(), 1)
     pool.submit(("mirror", 1))
