@@ -78,6 +78,11 @@ class Handed(NamedTuple):
     last: bool  # of the epoch
     record: bytes  # the state
 
+    @property
+    def following(self) -> tuple[int, int]:
+        """Epoch and step of the batch behind."""
+        return (self.epoch + 1, 0) if self.last else (self.epoch, self.step)
+
     @classmethod
     def after(cls, core: _core.Batch) -> Handed:
         return cls(core.epoch, core.step + 1, core.last_in_epoch, core.state())
@@ -497,11 +502,18 @@ class Loader:
         with self._lock:
             if iterator.stale:
                 raise InvalidError(iterator.stale)
-            self._record = record
+            at = self._expected(handed)
             self._recent.append((epoch, step, record))
-            self._at = (epoch + 1, 0) if last else (epoch, step)
+            # No calls from here on: signals are handled at calls, and find all of this or nothing.
+            self._record = record
+            self._at = at
             self._ended = epoch if last and not self._asked else None
             iterator.exhausted = last
+
+    def _expected(self, handed: Handed) -> tuple[int, int]:
+        """Epoch and step of the batch that the C loader gives next; adapters that read ahead of what
+        they hand out override it."""
+        return handed.following
 
     # ---- the plan ----
 

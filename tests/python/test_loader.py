@@ -601,6 +601,30 @@ def test_signals_all_the_time(ds):
     assert interrupts > 0
 
 
+def test_an_interrupt_while_an_epochs_last_batch_is_handed_out(ds):
+    """Either it was, for the state and for the next iterator, or it was not."""
+    armed = []
+
+    class Interrupting(collections.deque):
+        def append(self, item):
+            super().append(item)
+            if armed:
+                raise KeyboardInterrupt
+
+    with ds.loader(1, seed=1) as loader:
+        loader._recent = Interrupting(maxlen=64)
+        iterator = iter(loader)
+        for _ in range(N - 1):
+            next(iterator)
+        armed.append(1)
+        with pytest.raises(KeyboardInterrupt):
+            next(iterator)
+        armed.clear()
+        at = position(loader.state_dict())
+        batch = next(iterator if at < (1, 0) else iter(loader))
+        assert (batch.epoch, batch.step) == at
+
+
 # ---- errors ----
 
 

@@ -205,7 +205,7 @@ class Loader(sterna.loader.Loader):
             if core is None:
                 return
             handed = ahead.push(super()._wrap(core), self.seed)
-            self._at = _following(handed)
+            self._at = handed.following
 
     def _pull_now(self) -> _core.Batch | None:
         """The next batch, if it is there. A failure waits for its turn: C tells it again."""
@@ -224,10 +224,9 @@ class Loader(sterna.loader.Loader):
         self._stopped = False
         return super()._pull(epoch)
 
-    def _hand_out(self, iterator: Epoch, handed: Handed) -> None:
-        super()._hand_out(iterator, handed)
-        if self._ahead is not None and self._ahead.last is not None:
-            self._at = _following(self._ahead.last)  # the C loader is farther
+    def _expected(self, handed: Handed) -> tuple[int, int]:
+        ahead = self._ahead.last if self._ahead is not None else None
+        return (ahead or handed).following
 
     def _open(self, epoch: int, record: bytes | None) -> None:
         super()._open(epoch, record)
@@ -296,11 +295,6 @@ def gather_state(loader: Loader) -> StateDict:
     """The states of all ranks in one, on every rank: what to save in arrival order, to go on from
     with any number of ranks. A collective call: every rank must make it, after the same step."""
     return distributed.merged(loader.state_dict(), loader.groups)
-
-
-def _following(handed: Handed) -> tuple[int, int]:
-    """Epoch and step of the batch behind."""
-    return (handed.epoch + 1, 0) if handed.last else (handed.epoch, handed.step)
 
 
 def _is_readable(file: Any) -> bool:
