@@ -15,7 +15,8 @@
 #define LEAF_PAGE_FLAG 0x02
 #define MAP_RESIZE_ATTEMPTS 16 /* another process may grow the file again and again */
 
-#ifdef __SANITIZE_THREAD__ /* leaves a program 1.5 TiB of addresses, and some tests open several */
+#ifdef __SANITIZE_THREAD__ /* leaves a program 1.5 TiB of addresses, and some tests open several   \
+                            */
 size_t stn_lmdb_map_bytes = (size_t)1 << 34;
 #else
 size_t stn_lmdb_map_bytes = (size_t)1 << 40;

@@ -39,8 +39,8 @@ static void *run(void *arg) {
     while (task != QUIT) {
         while (t->task == NOTHING) pthread_cond_wait(&t->changed, &t->lock);
         task = t->task;
-        /* LMDB holds a lock of its own from BEGIN to COMMIT: never to be taken within ours. Until it
-         * is told that the task is done nobody else looks at the rest. */
+        /* LMDB holds a lock of its own from BEGIN to COMMIT: never to be taken within ours. Until
+         * it is told that the task is done nobody else looks at the rest. */
         pthread_mutex_unlock(&t->lock);
         t->code = perform(t, task);
         pthread_mutex_lock(&t->lock);
